@@ -1,0 +1,76 @@
+"""Worlds and instructions: every environment keeps the step contract of `dynalang_py.envs.contract`. Needs no torch."""
+
+from functools import partial
+from typing import TypeAlias
+
+import gymnasium
+
+from dynalang_py.envs import babyai, dummy, homegrid, langroom, messenger, synthetic
+from dynalang_py.envs.babyai import BabyAI, BabyAIConfig
+from dynalang_py.envs.dummy import Dummy, DummyConfig
+from dynalang_py.envs.homegrid import HomeGrid, HomeGridConfig
+from dynalang_py.envs.langroom import LangRoom, LangRoomConfig
+from dynalang_py.envs.messenger import Messenger, MessengerConfig
+from dynalang_py.envs.synthetic import Synthetic, SyntheticConfig
+from dynalang_py.envs.vector import VectorEnv
+from dynalang_py.errors import UserError
+
+__all__ = [
+    "BabyAIConfig",
+    "DummyConfig",
+    "EnvConfig",
+    "HomeGridConfig",
+    "LangRoomConfig",
+    "MessengerConfig",
+    "SyntheticConfig",
+    "VectorEnv",
+    "list_tasks",
+    "make",
+    "make_vector",
+]
+
+EnvConfig: TypeAlias = BabyAIConfig | HomeGridConfig | LangRoomConfig | MessengerConfig | DummyConfig | SyntheticConfig
+
+
+def make(config: EnvConfig, render_mode: str | None = None) -> gymnasium.Env:
+    """The environment that `config` describes; with render_mode "rgb_array" its `render()` gives frames for people.
+
+    Raises:
+        UserError: The task doesn't exist, or its extra isn't installed.
+    """
+    if render_mode not in (None, "rgb_array"):
+        raise UserError(f"render_mode must be None or 'rgb_array', got {render_mode!r}.")
+    match config:
+        case BabyAIConfig():
+            return BabyAI(config, render_mode)
+        case HomeGridConfig():
+            return HomeGrid(config, render_mode)
+        case LangRoomConfig():
+            return LangRoom(config, render_mode)
+        case MessengerConfig():
+            return Messenger(config, render_mode)
+        case DummyConfig():
+            return Dummy(config, render_mode)
+        case SyntheticConfig():
+            return Synthetic(config, render_mode)
+
+
+def make_vector(config: EnvConfig, num_envs: int, processes: bool) -> VectorEnv:
+    """`num_envs` environments stepped together, in this process or in one worker process each (see `VectorEnv`)."""
+    return VectorEnv(partial(make, config), num_envs, processes)
+
+
+def list_tasks() -> dict[str, tuple[str, ...]]:
+    """Task names by family; a family whose extra isn't installed has none."""
+    try:
+        levels = babyai.list_tasks()
+    except UserError:
+        levels = ()
+    return {
+        "babyai": levels,
+        "homegrid": homegrid.TASKS,
+        "langroom": langroom.TASKS,
+        "messenger": messenger.TASKS,
+        "dummy": dummy.TASKS,
+        "synthetic": synthetic.TASKS,
+    }
