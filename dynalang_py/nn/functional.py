@@ -1,0 +1,63 @@
+"""Element-wise functions and distributions, as plain functions of tensors (letters: dynalang_py/nn/__init__.py)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def symlog(x: Tensor) -> Tensor:
+    """sign(x) · ln(1 + |x|): compresses large magnitudes, identity near zero (DreamerV3 eq. 9, arXiv 2301.04104)."""
+    return x.sign() * x.abs().log1p()
+
+
+def symexp(x: Tensor) -> Tensor:
+    """The inverse of symlog."""
+    return x.sign() * x.abs().expm1()
+
+
+def unimix(logits: Tensor, share: float) -> Tensor:
+    """Log-probabilities of a categorical mixed with a uniform one, in float32.
+
+    logits: (…, K) → (…, K). share: weight of the uniform part, in [0, 1); it keeps every KL finite.
+    """
+    logits = logits.float()
+    if share == 0:
+        return logits.log_softmax(-1)
+    return (logits.softmax(-1) * (1 - share) + share / logits.shape[-1]).log()
+
+
+def sample_onehot(log_prob: Tensor, noise: Tensor) -> Tensor:
+    """Draw one-hot samples by inverting the cumulative distribution (much cheaper than torch.multinomial).
+
+    log_prob: (…, K); noise: (…, 1) uniform in [0, 1) → (…, K) in float32, without gradient.
+    """
+    cumulative = log_prob.detach().exp().cumsum(-1)
+    # Rounding may leave the last entry below 1: without it, noise above it would fall on no class.
+    passed = (cumulative[..., :-1] <= noise).float()  # (…, K - 1), ones up to the drawn class
+    return F.pad(passed, (1, 0), value=1.0) - F.pad(passed, (0, 1))
+
+
+def straight_through(sample: Tensor, log_prob: Tensor) -> Tensor:
+    """The sample's value with the gradient of the probabilities (Bengio et al., arXiv 1308.3432)."""
+    prob = log_prob.exp()
+    return sample + (prob - prob.detach())
+
+
+def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) in nats, summed over the latents: (…, S, K), (…, S, K) → (…)."""
+    return (log_p.exp() * (log_p - log_q)).sum((-2, -1))
+
+
+def entropy(log_p: Tensor) -> Tensor:
+    """Entropy in nats of each categorical: (…, K) → (…)."""
+    return -(log_p.exp() * log_p).sum(-1)
+
+
+def token_nll(logits: Tensor, token: Tensor) -> Tensor:
+    """Negative log-likelihood in nats: (…, V), (…) ids → (…)."""
+    flat = F.cross_entropy(logits.float().flatten(0, -2), token.flatten().long(), reduction="none")
+    return flat.view(token.shape)
+
+
+def binary_nll(logit: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood in nats of a Bernoulli; soft targets in [0, 1] allowed: (…), (…) → (…)."""
+    return F.binary_cross_entropy_with_logits(logit.float(), target, reduction="none")

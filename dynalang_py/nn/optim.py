@@ -1,0 +1,100 @@
+"""The two optimisers that DreamerV3 has had."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    joint: bool = True
+    """One LaProp step on everything (2025), or three Adams in turn: world model, actor, critic (2023)."""
+    lr: float = 4e-5
+    """Learning rate of the joint optimiser, or of the world model's Adam."""
+    warmup: int = 1000
+    """Updates over which the joint learning rate rises from 0."""
+    clip: float = 0.3
+    """Adaptive clipping of the joint optimiser: a tensor's gradient norm at most this share of its weights' norm."""
+    behavior_lr: float = 3e-5
+    """Learning rate of the actor's and the critic's Adam."""
+    model_norm: float = 1000.0
+    """Global gradient norm at which the world model's Adam clips."""
+    behavior_norm: float = 100.0
+    """Global gradient norm at which the actor's and the critic's Adam clip."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "clip", "behavior_lr", "model_norm", "behavior_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.warmup < 0:
+            raise ValueError(f"warmup must not be negative, got {self.warmup}")
+
+
+class LaProp(torch.optim.Optimizer):
+    """LaProp (arXiv 2002.04839) behind adaptive gradient clipping (arXiv 2102.06171) per tensor, with linear warm-up.
+
+    The gradient is normalised *before* momentum is taken, so ε may be tiny and the betas are independent.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float,
+        *,
+        warmup: int = 1000,
+        clip: float = 0.3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-20,
+    ) -> None:
+        super().__init__(params, {"lr": lr})
+        self.warmup, self.clip, self.betas, self.eps = warmup, clip, betas, eps
+        self.params = [p for group in self.param_groups for p in group["params"]]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        if closure is not None:
+            raise ValueError("LaProp takes no closure")
+        params = [p for p in self.params if p.grad is not None]
+        grads: list[Tensor] = [p.grad for p in params if p.grad is not None]
+        tensors: list[Tensor] = list(params)
+        states = [self.state[p] or self._begin(p) for p in params]
+        steps = {int(state["step"]) for state in states}
+        for count in steps:  # parameters that once had no gradient are behind the others
+            chosen = [i for i, state in enumerate(states) if int(state["step"]) == count]
+            self._move([tensors[i] for i in chosen], [grads[i] for i in chosen], [states[i] for i in chosen], count)
+
+    def _begin(self, param: nn.Parameter) -> dict[str, Any]:
+        self.state[param].update(step=0, momentum=torch.zeros_like(param), square=torch.zeros_like(param))
+        return self.state[param]
+
+    def _move(self, params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]], count: int) -> None:
+        beta1, beta2 = self.betas
+        momenta, squares = [s["momentum"] for s in states], [s["square"] for s in states]
+        limits = torch._foreach_norm(params)
+        torch._foreach_clamp_min_(limits, 1e-3)
+        torch._foreach_mul_(limits, self.clip)
+        norms = torch._foreach_norm(grads)
+        torch._foreach_clamp_min_(norms, 1e-30)
+        torch._foreach_div_(limits, norms)
+        torch._foreach_clamp_max_(limits, 1.0)
+        grads = list(torch._foreach_mul(grads, limits))
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
+        scale = torch._foreach_div(squares, 1 - beta2 ** (count + 1))
+        torch._foreach_sqrt_(scale)
+        torch._foreach_add_(scale, self.eps)
+        torch._foreach_div_(grads, scale)
+        torch._foreach_lerp_(momenta, grads, 1 - beta1)
+        rate = self.param_groups[0]["lr"] * (min(1.0, count / self.warmup) if self.warmup else 1.0)
+        torch._foreach_add_(params, momenta, alpha=-rate / (1 - beta1 ** (count + 1)))
+        for state in states:
+            state["step"] = count + 1
+
+
+def adam(params: Iterable[nn.Parameter], lr: float, eps: float) -> torch.optim.Adam:
+    """Adam as the 2023 code uses it; the caller clips."""
+    params = list(params)
+    return torch.optim.Adam(params, lr=lr, eps=eps, fused=all(p.device.type != "meta" for p in params))

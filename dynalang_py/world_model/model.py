@@ -1,0 +1,142 @@
+"""The world model: encoder, dynamics, decoder and heads, and the loss that trains them together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from dynalang_py.contract import StepSpec
+from dynalang_py.nn.functional import binary_nll
+from dynalang_py.nn.layers import MLP, Family, linear
+from dynalang_py.nn.random import Noise
+from dynalang_py.nn.two_hot import TwoHotHead
+from dynalang_py.world_model.decoder import Decoder, DecoderConfig
+from dynalang_py.world_model.encoder import Encoder, EncoderConfig
+from dynalang_py.world_model.objective import KLBalance, KLConfig
+from dynalang_py.world_model.rssm import RSSM, RSSMConfig, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    units: int = 256
+    """Width of the hidden layers of reward and continue head."""
+    layers: int = 1
+    """How many hidden layers each."""
+
+    def __post_init__(self) -> None:
+        for name in ("units", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldModelConfig:
+    family: Family = "dreamer2025"
+    """Architecture: dreamer2025 (block GRU, RMSNorm) or dreamer2023 (Dynalang's: dense GRU, LayerNorm)."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """Reads an observation."""
+    rssm: RSSMConfig = field(default_factory=RSSMConfig)
+    """Moves the belief."""
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    """Predicts the observation."""
+    heads: HeadConfig = field(default_factory=HeadConfig)
+    """Predict reward and continuation."""
+    kl: KLConfig = field(default_factory=KLConfig)
+    """Draws posterior and prior together."""
+    image_scale: float = 1.0
+    """Weight of the image loss; 0 also keeps its gradient from the encoder (text-only pretraining)."""
+    token_scale: float = 1.0
+    """Weight of the token loss."""
+    reward_scale: float = 1.0
+    """Weight of the reward loss."""
+    continue_scale: float = 1.0
+    """Weight of the continue loss."""
+    stored_latents: bool = True
+    """Windows start from the belief that replay keeps beside each step (2025); else from an empty one (2023)."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one window taught: everything (B, T, …) and, but for the figures, with gradient."""
+
+    loss: Tensor
+    """Weighted sum of all losses (B, T)."""
+    losses: dict[str, Tensor]
+    """Unweighted losses (B, T) by name."""
+    posterior: State
+    """The beliefs along the window."""
+    prior: State
+    """What was expected of them."""
+    kl: Tensor
+    """KL(posterior ‖ prior) in nats (B, T), before free nats and without gradient."""
+
+
+class WorldModel(nn.Module):
+    """p(image, token, reward, continue | past). Batches: dictionaries of (B, T, …), the step contract's keys."""
+
+    def __init__(self, spec: StepSpec, config: WorldModelConfig) -> None:
+        super().__init__()
+        self.spec = spec
+        self.config = config
+        family = config.family
+        self.encoder = Encoder(spec, config.encoder, family)
+        self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family)
+        self.decoder = Decoder(spec, config.encoder, config.rssm, config.decoder, family)
+        features = self.dynamics.feature_size
+        self.reward = TwoHotHead(features, config.heads.units, config.heads.layers, family)
+        self.go_on = ContinueHead(features, config.heads, family)
+        self.objective = KLBalance(config.kl)
+
+    def learn(self, batch: Mapping[str, Tensor], state: State, noise: Noise, discount: float = 1.0) -> Learned:
+        """Filter a window and score every prediction.
+
+        batch: observations, `action` (B, T, A) taken at t, `reward` (B, T) received on arriving at t, and the flags;
+        state: the belief before the window. discount: what the continue head predicts where the episode goes on.
+        """
+        embed = self.encoder(batch)
+        posterior, prior = self.dynamics.observe(embed, batch["action"], batch["is_first"], state, noise)
+        losses, kl = self.score(posterior, prior, batch, discount)
+        scales = self.scales()
+        loss = torch.stack([losses[name] * scales[name] for name in losses]).sum(0)
+        return Learned(loss, losses, posterior, prior, kl)
+
+    def score(
+        self, posterior: State, prior: State, batch: Mapping[str, Tensor], discount: float
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Every prediction's unweighted loss (B, T) by name, and the KL (B, T)."""
+        losses = self.decoder.losses(self.decoder(posterior), batch)
+        features = self.dynamics.feature(posterior)
+        losses["reward"] = self.reward(features).loss(batch["reward"])
+        losses["continue"] = binary_nll(self.go_on(features), (~batch["is_terminal"]).float() * discount)
+        balance, kl = self.objective(posterior, prior)
+        return losses | balance, kl
+
+    def foresee(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (…, F) → expected reward on arriving there, and probability that the episode goes on: (…), (…)."""
+        return self.reward(features).mean, self.go_on(features).sigmoid()
+
+    def scales(self) -> dict[str, float]:
+        """Weight of each loss by its name."""
+        config = self.config
+        return {
+            "image": config.image_scale,
+            "token": config.token_scale,
+            "vectors": 1.0,
+            "reward": config.reward_scale,
+            "continue": config.continue_scale,
+            "dyn": config.kl.dyn,
+            "rep": config.kl.rep,
+        }
+
+
+class ContinueHead(nn.Module):
+    """Features (…, F) → logit (…) of the probability that the episode goes on."""
+
+    def __init__(self, inputs: int, config: HeadConfig, family: Family) -> None:
+        super().__init__()
+        self.mlp = MLP(inputs, config.units, config.layers, family)
+        self.out = linear(self.mlp.width, 1, family)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.out(self.mlp(features)).squeeze(-1).float()

@@ -1,0 +1,39 @@
+"""How posterior and prior are drawn to each other. The dynamics know nothing of it."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from dynalang_py.nn.functional import categorical_kl
+from dynalang_py.world_model.rssm import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLConfig:
+    free_nats: float = 1.0
+    """KL below this many nats per step costs nothing; the KL is summed over the latents before it is compared."""
+    dyn: float = 1.0
+    """Weight of the KL that trains the prior towards the posterior."""
+    rep: float = 0.1
+    """Weight of the KL that trains the posterior towards the prior."""
+
+    def __post_init__(self) -> None:
+        for name in ("free_nats", "dyn", "rep"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+class KLBalance(nn.Module):
+    """max(free, KL(sg(posterior) ‖ prior)) and max(free, KL(posterior ‖ sg(prior))) (DreamerV3 eq. 5)."""
+
+    def __init__(self, config: KLConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, posterior: State, prior: State) -> tuple[dict[str, Tensor], Tensor]:
+        """Logits (B, T, S, K) of both → unweighted losses {dyn, rep} (B, T), and the KL (B, T) without gradient."""
+        p, q = posterior["logit"], prior["logit"]
+        dyn = categorical_kl(p.detach(), q)
+        rep = categorical_kl(p, q.detach())
+        free = self.config.free_nats
+        return {"dyn": dyn.clamp(min=free), "rep": rep.clamp(min=free)}, dyn.detach()

@@ -1,0 +1,296 @@
+"""The recurrent state-space model: what the agent believes, and how the belief moves (DreamerV3, arXiv 2301.04104).
+
+One class for both families. 2023: one dense GRU, learned start state. 2025: block-diagonal GRU, zero start state.
+Letters: dynalang_py/nn/__init__.py.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dynalang_py.nn.functional import sample_onehot, straight_through, unimix
+from dynalang_py.nn.layers import MLP, BlockLinear, Dense, Family, Norm, initialise, linear
+from dynalang_py.nn.random import Noise
+
+State = dict[str, Tensor]
+"""A belief: a plain dictionary of tensors, batch first. Here deter (…, D), stoch (…, S, K), and the action (…, A) that
+was taken in it (zeros as long as none was)."""
+
+Policy = Callable[[Tensor, Noise], Tensor]
+"""(feature (B, F), source of randomness) → action (B, A)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RSSMConfig:
+    deter: int = 512
+    """D: width of the deterministic state."""
+    hidden: int = 256
+    """Width of the layers around the recurrent cell."""
+    stoch: int = 32
+    """S: number of categorical latents."""
+    classes: int = 16
+    """K: classes of each latent."""
+    blocks: int = 8
+    """Groups of the block-diagonal cell (2025 family)."""
+    bottleneck: int = 0
+    """Width of a layer before the dense cell that saves parameters (2023 family); 0: none."""
+    unimix: float = 0.01
+    """Share of the uniform distribution in prior and posterior."""
+    prior_layers: int = 2
+    """Hidden layers between deter and the prior (1 in the 2023 family)."""
+
+    def __post_init__(self) -> None:
+        for name in ("deter", "hidden", "stoch", "blocks", "prior_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.classes < 2:
+            raise ValueError(f"classes must be at least 2, got {self.classes}")
+        if self.deter % self.blocks:
+            raise ValueError(f"deter must be divisible by blocks ({self.blocks}), got {self.deter}")
+        if not 0 <= self.unimix < 1:
+            raise ValueError(f"unimix must be at least 0 and below 1, got {self.unimix}")
+
+
+class RSSM(nn.Module):
+    """Dynamics behind the project's interface: initial, observe, imagine, feature."""
+
+    def __init__(self, embed: int, actions: int, config: RSSMConfig, family: Family) -> None:
+        super().__init__()
+        self.config = config
+        self.actions = actions
+        stoch, hidden = config.stoch * config.classes, config.hidden
+        self.cell: DenseCell | BlockCell
+        self.start: nn.Parameter | None = None
+        if family == "dreamer2023":
+            self.cell = DenseCell(stoch, actions, config)
+            self.start = nn.Parameter(torch.zeros(config.deter))
+        else:
+            self.cell = BlockCell(stoch, actions, config)
+        self.prior_net = nn.Sequential(
+            MLP(config.deter, hidden, config.prior_layers, family), linear(hidden, stoch, family)
+        )
+        self.posterior_in = Dense(config.deter + embed, hidden, family)
+        self.posterior_out = linear(hidden, stoch, family)
+        self.embed = embed
+
+    # -- the interface ----------------------------------------------------------------------------------------------
+
+    @property
+    def feature_size(self) -> int:
+        return self.config.deter + self.config.stoch * self.config.classes
+
+    def feature(self, state: State) -> Tensor:
+        """What heads and behaviors read: [deter, stoch] (…, F)."""
+        stoch = state["stoch"].flatten(-2)
+        return torch.cat([state["deter"], stoch.to(state["deter"].dtype)], -1)
+
+    def initial(self, batch: int) -> State:
+        """An empty belief, which `observe` replaces wherever is_first is set."""
+        new = self.posterior_out.weight.new_zeros
+        config = self.config
+        return {
+            "deter": new(batch, config.deter),
+            "stoch": new(batch, config.stoch, config.classes),
+            "action": new(batch, self.actions),
+        }
+
+    def observe(
+        self, embed: Tensor, action: Tensor, is_first: Tensor, state: State, noise: Noise
+    ) -> tuple[State, State]:
+        """Filter a window of observations.
+
+        embed: (B, T, E); action: (B, T, A), taken **at** t: it is shifted here and nowhere else;
+        is_first: (B, T) bool; state: the belief before the window, with the action taken in it.
+        Returns the posterior {deter, stoch, logit, action} and the prior {logit}, each (B, T, …); logit is a
+        log-probability (S, K).
+        """
+        batch, length = is_first.shape
+        config = self.config
+        keep = ~is_first[..., None]  # (B, T, 1)
+        previous = torch.cat([state["action"][:, None].to(action.dtype), action[:, :-1]], 1) * keep
+        moves = self.cell.read_action(previous)  # (B, T, …)
+        seen = self.posterior_in.split(embed, (config.deter, self.embed), 1)  # (B, T, hidden)
+        draws = noise.uniform(batch, length, config.stoch, 1)
+        deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
+        start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
+        deters, stochs, logits = [], [], []
+        for t in range(length):
+            deter, stoch, logit = self.filter_step(
+                torch.where(keep[:, t], deter, start_deter),
+                torch.where(keep[:, t], stoch, start_stoch[:, t]),
+                moves[:, t],
+                seen[:, t],
+                draws[:, t],
+            )
+            deters.append(deter)
+            stochs.append(stoch)
+            logits.append(logit)
+        posterior = {
+            "deter": torch.stack(deters, 1),
+            "stoch": torch.stack(stochs, 1).unflatten(-1, (config.stoch, config.classes)),
+            "logit": torch.stack(logits, 1),
+            "action": action,
+        }
+        return posterior, {"logit": self.prior(posterior["deter"])}
+
+    def imagine(self, state: State, policy: Policy | Tensor, horizon: int, noise: Noise) -> tuple[State, Tensor]:
+        """Roll the prior forward without observations.
+
+        state: (B, …); policy: a callable, asked at each of the horizon + 1 states, or actions (B, H, A), asked at none.
+        Returns the states (B, H + 1, …), start included, and the actions taken in them ((B, H, A) where given).
+        """
+        config = self.config
+        batch = state["deter"].shape[0]
+        draws = noise.uniform(horizon, batch, config.stoch, 1)
+        deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
+        deters, stochs, actions = [deter], [stoch], []
+        for t in range(horizon + 1):
+            if not isinstance(policy, Tensor):
+                actions.append(policy(torch.cat([deter, stoch], -1), noise))
+            if t == horizon:
+                break
+            action = policy[:, t] if isinstance(policy, Tensor) else actions[t]
+            deter, stoch = self.dream_step(deter, stoch, action, draws[t])
+            deters.append(deter)
+            stochs.append(stoch)
+        taken = policy if isinstance(policy, Tensor) else torch.stack(actions, 1)
+        states = {
+            "deter": torch.stack(deters, 1),
+            "stoch": torch.stack(stochs, 1).unflatten(-1, (config.stoch, config.classes)),
+        }
+        return states, taken
+
+    def replay_fields(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Name → (shape, dtype) of the state that replay keeps beside each step."""
+        config = self.config
+        return {
+            "deter": ((config.deter,), np.dtype(np.float16)),
+            "stoch": ((config.stoch,), np.min_scalar_type(config.classes - 1)),
+        }
+
+    def to_replay(self, state: State) -> State:
+        """A belief as replay keeps it: deter in float16, one class id per latent."""
+        return {"deter": state["deter"].detach().half(), "stoch": state["stoch"].detach().argmax(-1).to(torch.uint8)}
+
+    def from_replay(self, kept: State, action: Tensor) -> State:
+        """The inverse of to_replay; action: (…, A), taken in that state."""
+        stoch = F.one_hot(kept["stoch"].long(), self.config.classes).float()
+        return {"deter": kept["deter"].float(), "stoch": stoch, "action": action}
+
+    # -- its pieces -------------------------------------------------------------------------------------------------
+
+    def filter_step(
+        self, deter: Tensor, stoch: Tensor, move: Tensor, seen: Tensor, draw: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of observe.
+
+        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), noise (B, S, 1)
+        → next deter, next stoch, posterior log-probabilities (B, S, K).
+        """
+        deter = self.cell(deter, stoch, move)
+        logit = self._posterior(deter, seen)
+        return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype), logit
+
+    def dream_step(self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of imagine: action (B, A), noise (B, S, 1) → next deter (B, D), next stoch (B, S·K)."""
+        deter = self.cell(deter, stoch, self.cell.read_action(action))
+        logit = self.prior(deter)
+        return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype)
+
+    def prior(self, deter: Tensor) -> Tensor:
+        """deter (…, D) → log-probabilities (…, S, K)."""
+        return self._latents(self.prior_net(deter))
+
+    def _posterior(self, deter: Tensor, seen: Tensor) -> Tensor:
+        own = self.posterior_in.split(deter, (self.config.deter, self.embed), 0)
+        return self._latents(self.posterior_out(self.posterior_in.finish(own + seen)))
+
+    def _latents(self, logits: Tensor) -> Tensor:
+        return unimix(logits.unflatten(-1, (self.config.stoch, self.config.classes)), self.config.unimix)
+
+    def _start(self, batch: int, length: int, noise: Noise) -> tuple[Tensor, Tensor]:
+        """The belief that a reset puts in place: deter (D,), stoch (B, T, S·K), drawn anew for every step."""
+        config = self.config
+        if self.start is None:
+            zeros = self.posterior_out.weight.new_zeros(batch, length, config.stoch * config.classes)
+            return zeros.new_zeros(config.deter), zeros
+        deter = self.start.tanh()
+        logit = self.prior(deter).expand(batch, length, -1, -1)
+        stoch = straight_through(sample_onehot(logit, noise.uniform(batch, length, config.stoch, 1)), logit)
+        return deter, stoch.flatten(-2)
+
+
+class DenseCell(nn.Module):
+    """The 2023 cell: one layer reads stoch and action, then a GRU with one LayerNorm across all three gates."""
+
+    def __init__(self, stoch: int, actions: int, config: RSSMConfig) -> None:
+        super().__init__()
+        family: Family = "dreamer2023"
+        self.widths = (stoch, actions)
+        self.inputs = Dense(stoch + actions, config.hidden, family)
+        self.bottleneck = Dense(config.deter + config.hidden, config.bottleneck, family) if config.bottleneck else None
+        width = config.bottleneck or config.deter + config.hidden
+        self.gates = linear(width, 3 * config.deter, family, bias=False)
+        self.norm = Norm(3 * config.deter, family)
+
+    def read_action(self, action: Tensor) -> Tensor:
+        """The action's share of the cell's input, for all steps at once: (…, A) → (…, hidden)."""
+        return self.inputs.split(_bounded(action), self.widths, 1)
+
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor) -> Tensor:
+        """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
+        x = self.inputs.finish(self.inputs.split(stoch, self.widths, 0) + move)
+        x = torch.cat([deter.to(x.dtype), x], -1)
+        if self.bottleneck is not None:
+            x = self.bottleneck(x)
+        reset, candidate, update = self.norm(self.gates(x)).chunk(3, -1)
+        return _gru(reset, candidate, update, deter)
+
+
+class BlockCell(nn.Module):
+    """The 2025 cell: three embeddings, a block-diagonal hidden layer, a block-diagonal GRU with gates not normed."""
+
+    def __init__(self, stoch: int, actions: int, config: RSSMConfig) -> None:
+        super().__init__()
+        family: Family = "dreamer2025"
+        deter, hidden, blocks = config.deter, config.hidden, config.blocks
+        self.blocks = blocks
+        self.from_deter = Dense(deter, hidden, family)
+        self.from_stoch = Dense(stoch, hidden, family)
+        self.from_action = Dense(actions, hidden, family)
+        # Every block reads its own slice of deter and all three embeddings; the part that all blocks read is one
+        # plain matrix here instead of eight copies of the embeddings.
+        fan_in = deter + blocks * 3 * hidden
+        self.own = BlockLinear(deter, deter, blocks, fan_in, bias=False)
+        self.shared = linear(3 * hidden, deter, family)
+        initialise(self.shared.weight, fan_in, deter, family)
+        self.norm = Norm(deter, family)
+        self.gates = BlockLinear(deter, 3 * deter, blocks, fan_in=deter)
+
+    def read_action(self, action: Tensor) -> Tensor:
+        """The action's embedding, for all steps at once: (…, A) → (…, hidden)."""
+        return self.from_action(_bounded(action))
+
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor) -> Tensor:
+        """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
+        read = torch.cat([self.from_deter(deter), self.from_stoch(stoch), move], -1)
+        hidden = F.silu(self.norm(self.own(deter) + self.shared(read)))
+        gates = self.gates(hidden).unflatten(-1, (self.blocks, 3, -1)).movedim(-2, 0)  # (3, B, G, D / G)
+        reset, candidate, update = gates.flatten(-2).unbind(0)
+        return _gru(reset, candidate, update, deter)
+
+
+def _gru(reset: Tensor, candidate: Tensor, update: Tensor, deter: Tensor) -> Tensor:
+    candidate = (reset.sigmoid() * candidate).tanh()
+    update = (update - 1).sigmoid()  # biased towards remembering
+    return torch.lerp(deter.to(candidate.dtype), candidate, update)
+
+
+def _bounded(action: Tensor) -> Tensor:
+    """Scale components beyond ±1 back to ±1."""
+    return action / action.abs().clamp(min=1).detach()
