@@ -1,0 +1,295 @@
+"""Every setting of a run in one tree of frozen dataclasses: composed here, documented where the parts are.
+
+A Config reads from and writes to plain JSON. Names are dotted paths (`env.task`), the same on the command line.
+"""
+
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from dynalang_py import files
+from dynalang_py.behavior import ActorCriticConfig
+from dynalang_py.envs import EnvConfig
+from dynalang_py.errors import UserError, nearest
+from dynalang_py.nn.optim import OptimizerConfig
+from dynalang_py.replay import ReplayConfig
+from dynalang_py.world_model import WorldModelConfig
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    env: EnvConfig
+    """The world and its instructions."""
+    model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    """What the agent believes."""
+    behavior: ActorCriticConfig = field(default_factory=ActorCriticConfig)
+    """What the agent wants."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """How the weights move."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    """What the agent remembers of its life."""
+
+    run_dir: Path = Path("runs/run")
+    """Folder that this run makes and keeps everything in."""
+    steps: int = 1_000_000
+    """Stop after this many environment steps, over all environments together; each first observation counts as one."""
+    minutes: float | None = None
+    """Stop after this many minutes of training, if that comes first; evaluations do not count."""
+    seed: int = 0
+    """Decides weights, worlds and every random choice. Two runs with one seed on one machine are alike."""
+
+    envs: int = 8
+    """Environments that run side by side."""
+    processes: bool = False
+    """Give each environment a process of its own; pays where a step takes longer than about a millisecond."""
+    timeout_is_terminal: bool = False
+    """Whether running out of time ends the world (as in the Dynalang paper) or merely interrupts it."""
+
+    batch_size: int = 16
+    """Windows in a batch (B)."""
+    batch_length: int = 64
+    """Steps in a window (T)."""
+    train_ratio: float = 32.0
+    """How often each environment step is replayed; updates per environment step are this / (batch size · length)."""
+    prefill: int = 1024
+    """Random steps before the first update."""
+
+    eval_every: int = 20_000
+    """Environment steps between evaluations; 0 evaluates at the end alone."""
+    eval_episodes: int = 100
+    """Episodes of each evaluation; the same ones every time."""
+    baseline_episodes: int = 100
+    """Episodes by which the random policy is measured at the start; 0 leaves the baseline out."""
+    curve: Literal["success", "return"] = "success"
+    """What the learning curve shows; where the world reports no success it is the return."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints; one is also written at the end and when the run is interrupted."""
+    log_every: float = 5.0
+    """Seconds between two rows of metrics."""
+
+    device: Device = "auto"
+    """Where the agent computes; auto takes the GPU if there is one."""
+    precision: Precision = "auto"
+    """Type of the matrix products; auto takes bfloat16 where the hardware multiplies it natively."""
+    compile: bool = False
+    """Compile the update with torch.compile: a slow start, faster afterwards."""
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        for name in ("minutes", "checkpoint_minutes", "log_every"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be greater than 0, got {value}")
+
+    @property
+    def updates_per_step(self) -> float:
+        """Updates of the agent per environment step."""
+        return self.train_ratio / (self.batch_size * self.batch_length)
+
+
+_LEAST = {
+    "steps": 1,
+    "seed": 0,
+    "envs": 1,
+    "batch_size": 1,
+    "batch_length": 2,
+    "train_ratio": 0,
+    "prefill": 0,
+    "eval_every": 0,
+    "eval_episodes": 1,
+    "baseline_episodes": 0,
+}
+
+FREE = (
+    *("run_dir", "steps", "minutes", "eval_every", "eval_episodes", "baseline_episodes", "checkpoint_minutes"),
+    *("curve", "log_every", "processes", "device", "precision", "compile"),
+)
+"""Settings that may change when a run is resumed: limits and machinery, nothing that decides what is learned."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain JSON values. A member of a union of dataclasses carries its `kind`."""
+    hints = typing.get_type_hints(type(config))
+    plain = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            kind = {"kind": _kind(type(value))} if len(_members(hints[item.name])) > 1 else {}
+            plain[item.name] = kind | to_dict(value)
+        else:
+            plain[item.name] = _plain(value)
+    return plain
+
+
+def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> Any:
+    """The dataclass `kind` from what `to_dict` gave: every field must be there, and nothing else.
+
+    Raises UserError with the dotted name of the first field that is unknown, missing or wrong, and what is allowed.
+    """
+    at = f"{name}." if name else ""
+    hints = typing.get_type_hints(kind)
+    names = [item.name for item in fields(kind)]
+    for key in plain:
+        if key not in names:
+            raise UserError(f"{at}{key} is not a setting.{nearest(key, names)}")
+    for key in names:
+        if key not in plain:
+            raise UserError(f"the setting {at}{key} is missing")
+    values = {key: _read(hints[key], plain[key], at + key) for key in names}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise UserError(str(error) if str(error).startswith(at) else f"{at}{error}") from error
+
+
+def save(config: Config, path: Path) -> None:
+    """Write the config as JSON, in one step."""
+    files.write(path, json.dumps(to_dict(config), indent=2) + "\n")
+
+
+def load(path: Path) -> Config:
+    """Read a config that `save` wrote. Raises UserError where it can't be."""
+    try:
+        plain = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} can't be read as settings: {error}") from error
+    if not isinstance(plain, dict):
+        raise UserError(f"{path} holds no settings but {plain!r}")
+    try:
+        config: Config = from_dict(plain)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return config
+
+
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of every setting of a nested dictionary."""
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def first_difference(old: Config, new: Config) -> str | None:
+    """Name the first setting that decides what is learned and differs: "model.units (was 512, is 256)"."""
+    before, after = dict(flatten(to_dict(old))), dict(flatten(to_dict(new)))
+    for name in [*before, *after]:
+        if name.split(".")[0] not in FREE and before.get(name) != after.get(name):
+            return f"{name} (was {before.get(name)!r}, is {after.get(name)!r})"
+    return None
+
+
+def allowed(config: Any, name: str) -> str:
+    """What may stand in the field with this dotted name, in words."""
+    *path, last = name.split(".")
+    for part in path:
+        config = getattr(config, part)
+    return _choices(typing.get_type_hints(type(config))[last])
+
+
+def resolve_device(name: Device) -> torch.device:
+    """The device behind a name. Raises UserError if it isn't there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is 'cuda', but PyTorch finds no GPU here; allowed are 'cpu' and 'auto'")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def resolve_precision(name: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """bfloat16 only where the hardware multiplies it natively; emulated it is slower than float32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        cpuinfo = Path("/proc/cpuinfo")
+        native = cpuinfo.exists() and re.search("amx_bf16|avx512_bf16", cpuinfo.read_text()) is not None
+    return "bfloat16" if native else "float32"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _members(hint: Any) -> list[Any]:
+    """The members of a union, or the type itself."""
+    return list(typing.get_args(hint)) if typing.get_origin(hint) in (typing.Union, types.UnionType) else [hint]
+
+
+def _kind(config: type) -> str:
+    return config.__name__.removesuffix("Config").lower()
+
+
+def _read(hint: Any, value: Any, name: str) -> Any:
+    """Check `value` against a type annotation and turn it into an instance."""
+    members = _members(hint)
+    configs = {_kind(member): member for member in members if isinstance(member, type) and is_dataclass(member)}
+    if configs and isinstance(value, Mapping):
+        if len(configs) == 1:
+            return from_dict(value, next(iter(configs.values())), name)
+        kind = value.get("kind")
+        if kind not in configs:
+            raise UserError(f"{name}.kind is {kind!r}; allowed are {', '.join(configs)}.{nearest(str(kind), configs)}")
+        return from_dict({key: item for key, item in value.items() if key != "kind"}, configs[kind], name)
+    for member in members:
+        matched, result = _match(member, value)
+        if matched:
+            return result
+    raise UserError(f"{name} is {value!r}; allowed is {_choices(hint)}")
+
+
+def _match(hint: Any, value: Any) -> tuple[bool, Any]:
+    """Whether a JSON value fits one plain type, and what it becomes."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is type(None):
+        return value is None, None
+    if origin is Literal:
+        return value in args and not isinstance(value, bool), value
+    if origin is tuple and isinstance(value, list):
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        found = [_match(kind, item) for kind, item in zip(kinds, value, strict=False)]
+        return len(kinds) == len(value) and all(ok for ok, _ in found), tuple(item for _, item in found)
+    if hint is Path:
+        return isinstance(value, str), Path(value) if isinstance(value, str) else None
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool), value
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool), value
+    return isinstance(hint, type) and isinstance(value, hint), value
+
+
+def _choices(hint: Any) -> str:
+    """A type, or a union of them, in words."""
+    return " or ".join(_describe(member) for member in _members(hint))
+
+
+def _describe(hint: Any) -> str:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    if hint is type(None):
+        return "nothing (None)"
+    if origin is Literal:
+        return ", ".join(repr(choice) for choice in args)
+    if origin is tuple:
+        many = "any number of values" if args[-1] is Ellipsis else f"{len(args)} values"
+        return f"{many}, each {_describe(args[0])}"
+    return words.get(hint, "a group of settings")

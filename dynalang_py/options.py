@@ -1,0 +1,89 @@
+"""A command line onto a config dataclass: tyro reads it, and what it can't read is told in one sentence."""
+
+import contextlib
+import difflib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from dynalang_py.errors import UserError, nearest
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], default: T, args: list[str], prog: str, about: str) -> T:
+    """The `default` with what the options change; --help prints them, with their docstrings, and exits.
+
+    Raises UserError that names the option, its value and what is allowed, or the nearest option there is.
+    """
+    import tyro
+
+    from dynalang_py.config import allowed, flatten, to_dict
+
+    names = [f"--{name.replace('_', '-')}" for name, _ in flatten(to_dict(default)) if not name.endswith("kind")]
+    refuse_options(args, names)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                kind, default=default, args=args, prog=prog, description=about, config=(tyro.conf.AvoidSubcommands,)
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+    sentence = _sentence(complaint.getvalue())
+    if option := re.search(r"(?:Error parsing |for argument ')(--[\w.-]+)", sentence):
+        given = _given(args, option[1])
+        is_given = f"is {given!r}; allowed is" if given else "needs a value:"
+        sentence = f"{option[1]} {is_given} {allowed(default, option[1][2:].replace('-', '_'))}"
+    elif part := re.match(r"Error parsing ([\w.]+): (.*)", sentence):  # a field's own complaint, with its part's name
+        sentence = part[2] if part[1].endswith("Config") or part[2].startswith(part[1]) else f"{part[1]}.{part[2]}"
+    raise UserError(f"{sentence}; {prog} --help lists the options" if "nrecognized" in sentence else sentence)
+
+
+def _given(args: Sequence[str], option: str) -> str:
+    """The first value that a command line gives to an option."""
+    for arg, following in zip(args, [*args[1:], ""], strict=True):
+        name, equals, value = arg.partition("=")
+        if name.replace("_", "-") == option:
+            return value if equals else following
+    return ""
+
+
+def _sentence(box: str) -> str:
+    """The first sentence in the box that tyro draws around an error: from below its title to the next rule."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip("│| ") for line in plain.splitlines()[1:]]
+    rules = [not line.strip("─-╰╯+") for line in lines]
+    begin = rules.index(False)
+    return " ".join(lines[begin : rules.index(True, begin)])
+
+
+def refuse_options(args: Iterable[str], known: Sequence[str]) -> None:
+    """Raise UserError with the nearest name for the first option that there isn't."""
+    allowed = {*known, *(_negated(name) for name in known), "--help"}
+    for arg in args:
+        name = arg.partition("=")[0]
+        if name.startswith("--") and name.replace("_", "-") not in allowed:
+            raise UserError(f"there is no option {name}.{_hint(name, known) or ' --help lists them.'}")
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    """Name the option that was meant: the parts before its last dot are what people leave out."""
+    by_last = {_last(option): option for option in known}
+    last = _last(name.replace("_", "-"))
+    if last in by_last:
+        return f" Did you mean {by_last[last]!r}?"
+    near = difflib.get_close_matches(last, by_last, n=1, cutoff=0.7)
+    return f" Did you mean {by_last[near[0]]!r}?" if near else nearest(name, known)
+
+
+def _last(option: str) -> str:
+    return option.removeprefix("--").rpartition(".")[2]
+
+
+def _negated(option: str) -> str:
+    """`--a.b` switched off is `--a.no-b`."""
+    head, dot, last = option[2:].rpartition(".")
+    return f"--{head}{dot}no-{last}"

@@ -1,0 +1,167 @@
+"""Named experiments: functions that return a Config. `dynalang presets` shows the first line of each docstring."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from dynalang_py.behavior import ActorCriticConfig
+from dynalang_py.config import Config
+from dynalang_py.envs import BabyAIConfig, DummyConfig, HomeGridConfig, LangRoomConfig
+from dynalang_py.errors import UserError, nearest
+from dynalang_py.nn.optim import OptimizerConfig
+from dynalang_py.published import PUBLISHED
+from dynalang_py.replay import ReplayConfig
+from dynalang_py.sizes import parts
+from dynalang_py.world_model import RSSMConfig, WorldModelConfig
+from dynalang_py.world_model.decoder import DecoderConfig
+from dynalang_py.world_model.encoder import EncoderConfig
+from dynalang_py.world_model.model import HeadConfig
+
+PRESETS: dict[str, Callable[[], Config]] = {}
+
+
+def get(name: str) -> Config:
+    """The settings behind a name; they put the run into runs/NAME. Raises UserError for a name that there isn't."""
+    if name not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise UserError(f"there is no preset {name!r}; there are {known}.{nearest(name, PRESETS)}")
+    return replace(PRESETS[name](), run_dir=Path("runs", name))
+
+
+def summary(name: str) -> str:
+    """What a preset is, in one line."""
+    return (PRESETS[name].__doc__ or "").strip().splitlines()[0]
+
+
+def _preset(function: Callable[[], Config]) -> Callable[[], Config]:
+    PRESETS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+@_preset
+def babyai() -> Config:
+    """Go to the thing that is named, one room of 5×5 cells; learned in minutes on two CPU cores."""
+    size = parts("cpu")
+    return Config(
+        env=BabyAIConfig(task="BabyAI-GoToLocalS5N2-v0", tile_size=4),
+        model=size["model"],
+        behavior=replace(size["behavior"], horizon=10, discount_horizon=50),
+        optimizer=OptimizerConfig(lr=3e-4, warmup=100),
+        replay=ReplayConfig(capacity=200_000),
+        batch_size=16,
+        batch_length=32,
+        train_ratio=64,
+        steps=20_000,
+        minutes=5,
+        eval_every=5_000,
+    )
+
+
+@_preset
+def babyai_local() -> Config:
+    """Go to one of eight things in a room of 8×8 cells, six of them in the way; an hour or two on two CPU cores."""
+    return replace(
+        babyai(),
+        env=BabyAIConfig(task="BabyAI-GoToLocal-v0", tile_size=4),
+        replay=ReplayConfig(capacity=500_000),
+        steps=300_000,
+        minutes=None,
+        eval_every=25_000,
+    )
+
+
+@_preset
+def gotodoor() -> Config:
+    """Walk to the door of the named colour and say done, where a wrong done ends the episode: deaf agents fail."""
+    return replace(
+        babyai(),
+        env=BabyAIConfig(task="MiniGrid-GoToDoor-5x5-v0"),
+        steps=60_000,
+        minutes=15,
+        eval_every=10_000,
+    )
+
+
+def _homegrid(task: str) -> Config:
+    size = parts("cpu-large")
+    return Config(
+        env=HomeGridConfig(task=task),
+        model=size["model"],
+        behavior=size["behavior"],
+        optimizer=OptimizerConfig(lr=3e-4, warmup=100),
+        steps=1_000_000,
+        timeout_is_terminal=True,  # as in the paper (arXiv 2308.01399)
+        curve="return",
+        eval_every=50_000,
+    )
+
+
+@_preset
+def homegrid_task() -> Config:
+    """Tidy a home as told: find, carry and bin things."""
+    return _homegrid("homegrid-task")
+
+
+@_preset
+def homegrid_future() -> Config:
+    """Tidy a home, with hints about where things are and will be."""
+    return _homegrid("homegrid-future")
+
+
+@_preset
+def homegrid_dynamics() -> Config:
+    """Tidy a home, with hints about how its bins open."""
+    return _homegrid("homegrid-dynamics")
+
+
+@_preset
+def homegrid_corrections() -> Config:
+    """Tidy a home, and be told when going astray."""
+    return _homegrid("homegrid-corrections")
+
+
+@_preset
+def langroom() -> Config:
+    """Walk about a room and answer questions about the colours of things: moves and talks at once."""
+    size = parts("cpu-large")
+    return Config(
+        env=LangRoomConfig(),
+        model=size["model"],
+        behavior=size["behavior"],
+        optimizer=OptimizerConfig(lr=3e-4, warmup=100),
+        steps=1_000_000,
+        train_ratio=16,
+        curve="return",
+        eval_every=50_000,
+    )
+
+
+@_preset
+def debug() -> Config:
+    """Everything once, in seconds: a tiny agent in a world of a few pixels. Tries an installation, learns little."""
+    return Config(
+        env=DummyConfig(),
+        model=WorldModelConfig(
+            encoder=EncoderConfig(cnn_depth=2, units=16, layers=1),
+            rssm=RSSMConfig(deter=32, hidden=16, stoch=4, classes=4, blocks=2),
+            decoder=DecoderConfig(units=16, layers=1),
+            heads=HeadConfig(units=16),
+        ),
+        behavior=ActorCriticConfig(units=16, layers=1, horizon=3),
+        optimizer=OptimizerConfig(lr=1e-3, warmup=10),
+        replay=ReplayConfig(capacity=4_000),
+        steps=600,
+        envs=4,
+        batch_size=4,
+        batch_length=8,
+        train_ratio=8,
+        prefill=100,
+        eval_every=300,
+        eval_episodes=8,
+        baseline_episodes=8,
+        log_every=0.5,
+        precision="float32",
+    )
+
+
+PRESETS |= PUBLISHED

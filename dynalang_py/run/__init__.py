@@ -1,0 +1,1 @@
+"""The loops around the agent: train, evaluate, bench; and what they keep and show."""

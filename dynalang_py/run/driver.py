@@ -1,0 +1,138 @@
+"""Environments and a policy, step by step, into replay.
+
+Letters: N environments (the full legend is in dynalang_py/nn/__init__.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynalang_py.contract import StepSpec
+from dynalang_py.envs import VectorEnv
+from dynalang_py.replay import Replay
+from dynalang_py.run.clock import Clock
+from dynalang_py.run.counters import Counters
+from dynalang_py.run.episodes import Episode, EpisodeMeter, acting
+
+Observation = Mapping[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+
+class Policy(Protocol):
+    """Whatever chooses actions for N environments at once: the agent, or chance."""
+
+    def initial(self, n: int) -> Any:
+        """The state before the first step of N environments."""
+        ...
+
+    def act(self, obs: Arrays, is_first: NDArray[np.bool_], state: Any) -> tuple[NDArray[Any], Any, Arrays]:
+        """Actions (N, ...), the next state, and what replay shall keep beside this step."""
+        ...
+
+
+class RandomPolicy:
+    """Every action equally likely."""
+
+    def __init__(
+        self, spec: StepSpec, seed: int, keep: Mapping[str, tuple[tuple[int, ...], Any]] | None = None
+    ) -> None:
+        """keep: fields that replay wants beside each step; they are zero, like the state after a reset."""
+        self._spec = spec
+        self._keep = keep or {}
+        self.rng = np.random.default_rng(seed)
+
+    def initial(self, n: int) -> None:
+        return None
+
+    def act(self, obs: Arrays, is_first: NDArray[np.bool_], state: Any) -> tuple[NDArray[Any], Any, Arrays]:
+        shape, dtype = self._spec.action_field
+        n = len(is_first)
+        if self._spec.continuous:
+            action = self.rng.uniform(-1, 1, (n, *shape)).astype(dtype)
+        else:
+            action = self.rng.integers(0, self._spec.actions, (n, *shape)).astype(dtype)
+        return action, None, {name: np.zeros((n, *shape), dtype) for name, (shape, dtype) in self._keep.items()}
+
+
+class Driver:
+    """Steps N environments and hands every step to replay.
+
+    A step is one observation that a policy answered, the first and the last of an episode included (as in the published
+    curves of Dynalang). Steps, acting steps and episodes are added to `counters`.
+    """
+
+    def __init__(
+        self,
+        envs: VectorEnv,
+        spec: StepSpec,
+        replay: Replay,
+        *,
+        seed: int,
+        timeout_is_terminal: bool,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        self._envs, self._spec, self._replay = envs, spec, replay
+        self._clock, self._counters = clock, counters
+        self._timeout_is_terminal = timeout_is_terminal
+        self._n = envs.num_envs
+        self._meter = EpisodeMeter(self._n)
+        self._policy: Policy | None = None
+        self._state: Any = None
+        self._obs: Observation = envs.reset(seed)
+        self._reward = np.zeros(self._n, np.float32)
+        self._is_first = np.ones(self._n, bool)
+        self._terminated = np.zeros(self._n, bool)
+        self._truncated = np.zeros(self._n, bool)
+
+    def step(self, policy: Policy) -> list[Episode]:
+        """One step of every environment; returns the episodes that it ended.
+
+        The stored `reward` is the one received on arriving at the observation, the stored `action` the one taken there.
+        """
+        if policy is not self._policy:
+            self._policy, self._state = policy, policy.initial(self._n)
+        is_last = self._terminated | self._truncated
+        with self._clock("policy"):
+            action, self._state, latent = policy.act(visible(self._obs), self._is_first, self._state)
+            action = np.where(_column(is_last, action), np.zeros_like(action), action)  # nothing is done at a last step
+        ended = self._meter.add(self._obs, self._reward, self._is_first, is_last)
+        with self._clock("replay"):
+            self._replay.add(
+                {
+                    **visible(self._obs),
+                    "action": action.reshape(self._n, *self._spec.action_field[0]),
+                    "reward": self._reward,
+                    "is_first": self._is_first,
+                    "is_last": is_last,
+                    "is_terminal": is_last if self._timeout_is_terminal else self._terminated,
+                    **latent,
+                }
+            )
+        self._counters.steps += self._n
+        self._counters.acting_steps += int(acting(self._obs, self._n).sum())
+        self._counters.episodes += len(ended)
+        with self._clock("env"):
+            step = self._envs.step(env_action(self._spec, action))
+        self._obs, self._reward, self._terminated, self._truncated, crashed = step
+        for i in np.flatnonzero(crashed):
+            self._replay.drop_episode(int(i))
+        self._is_first = is_last | crashed  # the environments reset themselves on the step after a last one
+        return list(ended.values())
+
+
+def visible(obs: Observation) -> Arrays:
+    """What the agent may see: all but the `log_*` keys."""
+    return {name: np.asarray(value) for name, value in obs.items() if not name.startswith("log_")}
+
+
+def env_action(spec: StepSpec, action: NDArray[Any]) -> NDArray[Any]:
+    """Actions in the shape that the environments take: one number each where there is a single discrete choice."""
+    return action.reshape(len(action)) if len(spec.actions) == 1 else action
+
+
+def _column(flag: NDArray[np.bool_], like: NDArray[Any]) -> NDArray[np.bool_]:
+    """Flags (N,) shaped to select rows of an array (N, ...)."""
+    return flag.reshape(-1, *[1] * (like.ndim - 1))

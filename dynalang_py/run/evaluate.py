@@ -1,0 +1,241 @@
+"""Episodes with fixed seeds: every seed is played to its end exactly once, so short episodes get no extra weight."""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+
+from dynalang_py import config as configs
+from dynalang_py import envs, files
+from dynalang_py.config import Device
+from dynalang_py.contract import StepSpec
+from dynalang_py.envs import EnvConfig
+from dynalang_py.errors import UserError
+from dynalang_py.run import checkpoint as checkpoints
+from dynalang_py.run import film
+from dynalang_py.run.build import build_agent
+from dynalang_py.run.console import Face
+from dynalang_py.run.driver import Policy, RandomPolicy, env_action, visible
+from dynalang_py.run.episodes import Episode, EpisodeMeter, Movie
+from dynalang_py.run.folder import RunFolder
+
+FIRST_SEED = 1_000_000
+"""Seed of the first evaluation episode where none is given. Training draws its seeds at random from 2³¹."""
+
+ATTEMPTS = 3
+"""How often an episode is tried before an environment that keeps failing ends the evaluation."""
+
+Summary = dict[str, dict[str, float]]
+"""Name of a number → its mean, 95 % interval (low, high) and how many episodes it applies to."""
+
+SLOTS = 16
+"""Environments that `dynalang eval` plays in at most."""
+
+log = logging.getLogger("dynalang.evaluate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    env: EnvConfig
+    """The world and its instructions: those of the run, unless changed."""
+    episodes: int = 100
+    """How many episodes; episode k is drawn with seed + k."""
+    seed: int = FIRST_SEED
+    """Seed of the first episode."""
+    policy: Literal["agent", "random"] = "agent"
+    """Who plays: the agent of the newest checkpoint, or chance."""
+    video: int = 0
+    """Film this many episodes, side by side in one GIF."""
+    device: Device = "auto"
+    """Where the agent computes; auto takes the GPU if there is one."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("episodes", 1), ("seed", 0), ("video", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
+    """Play episodes with the agent of a run, print what came of them and keep it in the run's folder.
+
+    Returns what `--json` prints. Raises UserError if the run has no whole checkpoint or does not fit the environment.
+    """
+    face = Face(quiet=options.json)
+    saved = folder.load()
+    config = replace(saved, device=options.device, compile=False)
+    example = envs.make(options.env)
+    spec = StepSpec.from_spaces(example.observation_space, example.action_space)
+    example.close()
+    policy: Policy = RandomPolicy(spec, options.seed)
+    step = 0
+    if options.policy == "agent":
+        checkpoint = checkpoints.load(folder.checkpoints)
+        if checkpoint is None:
+            raise UserError(f"{folder.path} has no checkpoint yet")
+        for notice in checkpoint.damaged.values():
+            face.say(f"dynalang: {notice}; going back to {checkpoint.path}")
+        policy = agent = build_agent(config, spec)
+        agent.load_state_dict(checkpoint.tensors)
+        step = checkpoint.state["counters"]["steps"]
+    evaluator = Evaluator(options.env, spec, min(SLOTS, options.episodes), render=options.video > 0)
+    found = evaluator.play(policy, range(options.seed, options.seed + options.episodes), movies=options.video)
+    evaluator.close()
+    summary = summarise(found.episodes)
+    stem = folder.eval / f"{datetime.now():%Y%m%d-%H%M%S}-{options.policy}"
+    result: dict[str, Any] = {
+        "run": str(folder.path),
+        "step": step,
+        "policy": options.policy,
+        "env": configs.to_dict(options.env),
+        "summary": summary,
+    }
+    files.write(stem.with_suffix(".json"), json.dumps({**result, "episodes": found.episodes}, indent=1))
+    result["results"] = str(stem.with_suffix(".json"))
+    if found.movies:
+        files.write(stem.with_suffix(".gif"), film.episodes(found.movies))
+        result["video"] = str(stem.with_suffix(".gif"))
+    if options.json:
+        print(json.dumps(result))
+        return result
+    columns: dict[str, Summary] = {options.policy: summary}
+    baseline = folder.eval / "random.json"
+    if options.policy == "agent" and options.env == saved.env and baseline.exists():
+        columns["random policy"] = json.loads(baseline.read_text())["summary"]
+    face.results(f"{options.env.task}, {options.episodes} episodes, mean and 95 % interval", columns)
+    face.say("\n".join(f"{name:8} {result[name]}" for name in ("results", "video") if name in result))
+    return result
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    episodes: list[Episode]
+    """In the order of their seeds, each with its `seed`."""
+    movies: list[Movie]
+    """Of the first seeds, as many as were asked for."""
+
+
+class Evaluator:
+    """Plays episodes in a few environments of its own, with one policy call for all of them at a time."""
+
+    def __init__(self, config: EnvConfig, spec: StepSpec, slots: int, render: bool = False) -> None:
+        """render: make environments that can be filmed."""
+        self._spec = spec
+        self._slots = [_Slot(config, "rgb_array" if render else None) for _ in range(slots)]
+
+    def close(self) -> None:
+        for slot in self._slots:
+            slot.env.close()
+
+    def play(
+        self, policy: Policy, seeds: Sequence[int], *, movies: int = 0, stop: Callable[[], bool] = lambda: False
+    ) -> Evaluation:
+        """Play the episode of each seed once and film the first `movies`; `stop` breaks off what is not finished."""
+        slots = self._slots[: len(seeds)]
+        meter, state = EpisodeMeter(len(slots)), policy.initial(len(slots))
+        todo, done = deque(seeds), dict[int, Episode]()
+        films = {seed: Movie() for seed in seeds[:movies]}
+        while not stop():
+            for slot in slots:
+                if slot.seed is None and todo:
+                    slot.begin(todo.popleft())
+            playing = np.array([slot.seed is not None for slot in slots])
+            if not playing.any():
+                break
+            obs = _stack([slot.obs for slot in slots])
+            is_first = np.array([slot.is_first for slot in slots])
+            is_last = np.array([slot.is_last for slot in slots])
+            reward = np.array([slot.reward for slot in slots], np.float32)
+            for slot in slots:
+                if slot.seed in films:
+                    slot.film(films[slot.seed])
+            for i, episode in meter.add(obs, reward, is_first, is_last, playing).items():
+                seed = slots[i].seed
+                assert seed is not None
+                done[seed] = {"seed": seed, **episode}
+                slots[i].seed = None
+            action, state, _ = policy.act(visible(obs), is_first, state)
+            for slot, move in zip(slots, env_action(self._spec, action), strict=True):
+                if slot.seed is not None:
+                    slot.step(move)
+        for seed, movie in films.items():
+            movie.episode = done.get(seed, {})
+        return Evaluation([done[seed] for seed in seeds if seed in done], list(films.values()))
+
+
+class _Slot:
+    """One environment and the episode in it; an environment that raises is made anew and the episode begun again."""
+
+    def __init__(self, config: EnvConfig, render_mode: str | None) -> None:
+        self._config, self._render_mode = config, render_mode
+        self.env = envs.make(config, render_mode)
+        self._vocabulary: tuple[str, ...] = self.env.get_wrapper_attr("vocabulary")
+        self.seed: int | None = None
+
+    def begin(self, seed: int) -> None:
+        self.seed, self._failures = seed, 0
+        self._guarded(lambda: self._set(self.env.reset(seed=seed)[0], is_first=True))
+
+    def step(self, action: Any) -> None:
+        self._guarded(lambda: self._set(*self.env.step(action)[:4]))
+
+    def film(self, movie: Movie) -> None:
+        if self.is_first:  # also where the episode was begun again
+            movie.frames, movie.sentences, movie.words = [], [], []
+        token = int(self.obs.get("token", 0))
+        movie.frames.append(np.asarray(self.env.render()))
+        movie.sentences.append(str(self.obs.get("log_text", "")))
+        movie.words.append(self._vocabulary[token] if token else "")
+
+    def _set(
+        self,
+        obs: Mapping[str, Any],
+        reward: Any = 0.0,
+        terminated: bool = False,
+        truncated: bool = False,
+        is_first: bool = False,
+    ) -> None:
+        self.obs, self.reward, self.is_first, self.is_last = obs, float(reward), is_first, terminated or truncated
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # whatever a world of other people may raise
+            self._failures += 1
+            if self._failures == ATTEMPTS:
+                raise UserError(f"the environment failed {ATTEMPTS} times at seed {self.seed}: {error!r}") from error
+            log.warning("the environment failed at seed %s and was restarted: %r", self.seed, error)
+            self.env.close()
+            self.env = envs.make(self._config, self._render_mode)
+            seed = self.seed
+            self._guarded(lambda: self._set(self.env.reset(seed=seed)[0], is_first=True))
+
+
+def _stack(obs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: np.stack([np.asarray(item[name]) for item in obs]) for name in obs[0]}
+
+
+def interval(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
+    """95 % interval of the mean by the percentile bootstrap."""
+    data = np.asarray(values, float)
+    rng = np.random.default_rng(seed)
+    drawn = np.sort([rng.choice(data, len(data)).mean() for _ in range(resamples)])
+    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
+
+
+def summarise(episodes: Sequence[Episode]) -> Summary:
+    """The table of some episodes."""
+    names = {name: None for episode in episodes for name in episode if name not in ("text", "seed")}
+    table = {}
+    for name in names:
+        values = [episode[name] for episode in episodes if not np.isnan(episode.get(name, np.nan))]
+        if values:
+            low, high = interval(values)
+            table[name] = {"mean": float(np.mean(values)), "low": low, "high": high, "episodes": len(values)}
+    return table

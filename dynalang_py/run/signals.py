@@ -1,0 +1,25 @@
+"""Ctrl-C and SIGTERM as a polite request: finish the step, save, leave."""
+
+import os
+import signal
+from types import FrameType
+
+
+class StopRequest:
+    """While entered, the first SIGINT or SIGTERM sets `received`; a second one ends the process at once with 130."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __enter__(self) -> "StopRequest":
+        self._old = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            os._exit(130)
+        self.received = True

@@ -1,0 +1,349 @@
+"""The training loop: live, remember, learn; save, evaluate and show now and then."""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+
+import numpy as np
+
+from dynalang_py import config as configs
+from dynalang_py import envs, files
+from dynalang_py.agent import NonFiniteError
+from dynalang_py.config import Config
+from dynalang_py.contract import StepSpec
+from dynalang_py.errors import UserError
+from dynalang_py.run import checkpoint as checkpoints
+from dynalang_py.run.build import build_agent, build_replay
+from dynalang_py.run.checkpoint import Checkpoint
+from dynalang_py.run.clock import Clock
+from dynalang_py.run.console import Face, Progress, duration
+from dynalang_py.run.counters import Counters
+from dynalang_py.run.driver import Driver, RandomPolicy
+from dynalang_py.run.episodes import Episode, means
+from dynalang_py.run.evaluate import FIRST_SEED, Evaluator, Summary, summarise
+from dynalang_py.run.folder import RunFolder
+from dynalang_py.run.gallery import Gallery
+from dynalang_py.run.logger import Logger
+from dynalang_py.run.signals import StopRequest
+
+FILMED = 3
+"""Episodes of each evaluation that are filmed."""
+RECENT = 100
+"""Episodes that the live line averages over."""
+
+
+def train(config: Config, *, resume: bool = False) -> None:
+    """Train an agent as `config` says, in `config.run_dir`; with `resume`, go on with the run that lies there.
+
+    Returns when the run is finished, or when SIGINT or SIGTERM asked for its end; either way it is saved.
+    Raises UserError for whatever its user can put right.
+    """
+    folder = RunFolder(config.run_dir)
+    if not resume:
+        folder.check_new()
+    face = Face()
+    with ExitStack() as stack:
+        stack.enter_context(folder.locked())
+        stop = stack.enter_context(StopRequest())
+        checkpoint = checkpoints.load(folder.checkpoints) if resume else None
+        if checkpoint:
+            _check_same(checkpoint, config)
+            for notice in checkpoint.damaged.values():
+                face.say(f"dynalang: {notice}; going back to {checkpoint.path}")
+            checkpoints.set_aside(checkpoint)
+        Trainer(config, folder, checkpoint, face, stop, stack).run()
+
+
+class Trainer:
+    """Everything that a run needs while it lasts."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        checkpoint: Checkpoint | None,
+        face: Face,
+        stop: StopRequest,
+        stack: ExitStack,
+    ) -> None:
+        """checkpoint: where to go on. stack: closes what is opened here."""
+        self.config, self.folder, self.face, self.stop = config, folder, face, stop
+        self.counters = Counters(**checkpoint.state["counters"]) if checkpoint else Counters()
+        self.counters.sessions += 1
+        vector = envs.make_vector(config.env, config.envs, config.processes)
+        stack.callback(vector.close)
+        self.spec = StepSpec.from_spaces(vector.single_observation_space, vector.single_action_space)
+        self.agent = build_agent(config, self.spec)
+        self.replay = build_replay(config, self.spec, self.agent, folder.replay)
+        self.random = RandomPolicy(self.spec, config.seed, self.agent.replay_fields())
+        if checkpoint:
+            self.agent.load_state_dict(checkpoint.tensors)
+            self.replay.load_state(checkpoint.state["replay"])
+            self.random.rng.bit_generator.state = checkpoint.state["random"]
+        self.evaluator = Evaluator(config.env, self.spec, min(config.envs, config.eval_episodes), render=True)
+        stack.callback(self.evaluator.close)
+        # What can fail at the start is behind us: from here on the folder is a run.
+        configs.save(config, folder.config)
+        resume_at = self.counters.steps if self.counters.sessions > 1 else None
+        self.logger = stack.enter_context(Logger(folder.metrics, folder.events, resume_at))
+        self.gallery = Gallery(folder, self.logger, vector.vocabulary)
+        self.clock = Clock()
+        self.driver = Driver(
+            vector,
+            self.spec,
+            self.replay,
+            seed=_session_seed(config.seed, self.counters.sessions),
+            timeout_is_terminal=config.timeout_is_terminal,
+            clock=self.clock,
+            counters=self.counters,
+        )
+        self.ended: list[Episode] = []  # since the last row of metrics
+        self.recent: deque[Episode] = deque(maxlen=RECENT)
+        self.metrics: dict[str, list[float]] = {}  # since the last row
+        self.logged = self.counters.steps, self.counters.updates  # at the last row
+        self.summary: Summary = {}  # of the last evaluation
+        self.speed = 0.0  # environment steps per second, between the last two rows
+
+    def run(self) -> None:
+        self._introduce()
+        baseline = self._baseline()
+        try:
+            with Progress(self.face) as progress:
+                self._loop(progress, baseline)
+        except NonFiniteError as error:
+            found = checkpoints.find(self.folder.checkpoints)
+            remedy = (
+                f"the last good checkpoint is {found[0]}; go on from it by: dynalang train --resume {self.folder.path}"
+                if found
+                else "there is no checkpoint yet"
+            )
+            raise UserError(f"training stopped at step {self.counters.steps}: {error}; {remedy}") from error
+        if self.stop.received:
+            path = self.folder.path
+            self.face.say(f"Stopped at step {self.counters.steps:,}. Go on with: dynalang train --resume {path}")
+        else:
+            self._conclude(baseline)
+
+    @property
+    def finished(self) -> bool:
+        minutes = self.config.minutes
+        return self.counters.steps >= self.config.steps or (minutes is not None and self._seconds() >= 60 * minutes)
+
+    def _loop(self, progress: Progress, baseline: Summary) -> None:
+        config, counters = self.config, self.counters
+        saved_at, evaluated_at = self._seconds(), counters.steps
+        self.clock.restart()
+        while not self.finished and not self.stop.received:
+            try:
+                self._step()
+            except UserError:  # the worlds gave up, not the agent
+                self._save()
+                raise
+            if progress.due():
+                progress.draw(self._line())
+            if self.clock.elapsed >= config.log_every:
+                self._log()
+                progress.log(self._line())
+            if config.eval_every and counters.steps // config.eval_every > evaluated_at // config.eval_every:
+                evaluated_at = counters.steps
+                if not self.finished:  # the last evaluation comes when all is saved
+                    progress.draw(f"{self._line()} | evaluating")
+                    self._evaluate(baseline)
+            if self._seconds() - saved_at >= 60 * config.checkpoint_minutes:
+                saved_at = self._seconds()
+                self._save()
+        self._log()
+        self._save()
+        if not self.stop.received:
+            progress.draw(f"{self._line()} | evaluating")
+            self._evaluate(baseline)
+
+    def _step(self) -> None:
+        """One step of every environment, and the updates that it earns."""
+        config, counters = self.config, self.counters
+        before = counters.steps
+        ended = self.driver.step(self.random if counters.steps < config.prefill else self.agent)
+        self.ended += ended
+        self.recent += ended
+        if counters.steps <= config.prefill or not self.replay.ready(config.batch_size):
+            return
+        counters.credit += (counters.steps - before) * config.updates_per_step
+        while counters.credit >= 1 and not self.stop.received:
+            for name, value in self.learn().items():
+                self.metrics.setdefault(name, []).append(value)
+            counters.credit -= 1
+
+    def learn(self) -> dict[str, float]:
+        """One update from replay; returns its figures."""
+        with self.clock("replay"):
+            batch, index = self.replay.sample(self.config.batch_size)
+        with self.clock("update"):
+            metrics, latent = self.agent.update(batch)
+        if latent:
+            with self.clock("replay"):
+                self.replay.update(index, latent)
+        self.counters.updates += 1
+        return metrics
+
+    def _seconds(self) -> float:
+        return self.counters.seconds + self.clock.elapsed
+
+    def _log(self) -> None:
+        """Write a row of metrics, if anything happened since the last, and begin the next."""
+        if self.counters.steps == self.logged[0]:
+            return
+        seconds, shares = self.clock.restart()
+        counters = self.counters
+        counters.seconds += seconds
+        steps, updates = self.logged
+        self.speed = (counters.steps - steps) / seconds
+        row = {f"train/{name}": float(np.mean(values)) for name, values in self.metrics.items()}
+        row |= {f"episode/{name}": value for name, value in means(self.ended).items()}
+        row |= {f"time/{name}": share for name, share in shares.items()}
+        self.logger.scalars(
+            {
+                **row,
+                "episode/count": len(self.ended),
+                "speed/steps_per_s": self.speed,
+                "speed/updates_per_s": (counters.updates - updates) / seconds,
+                "replay/steps": len(self.replay),
+                "acting_steps": counters.acting_steps,
+                "episodes": counters.episodes,
+                "updates": counters.updates,
+                "minutes": counters.seconds / 60,
+            },
+            counters.steps,
+        )
+        self.logged = counters.steps, counters.updates
+        self.ended, self.metrics = [], {}
+
+    def _save(self) -> None:
+        with self.clock.paused():
+            checkpoints.save(
+                self.folder.checkpoints,
+                self.counters.steps,
+                self.agent.state_dict(),
+                {
+                    "config": configs.to_dict(self.config),
+                    "counters": asdict(self.counters) | {"seconds": self._seconds()},
+                    "replay": self.replay.state(),
+                    "random": self.random.rng.bit_generator.state,
+                },
+            )
+
+    def _baseline(self) -> Summary:
+        """What the random policy reaches in the episodes of the evaluations; measured once per run."""
+        path, episodes = self.folder.eval / "random.json", self.config.baseline_episodes
+        if path.exists():
+            known: Summary = json.loads(path.read_text())["summary"]
+            return known
+        if not episodes:
+            return {}
+        self.face.say(f"Measuring the random policy in {episodes} episodes ...")
+        found = self.evaluator.play(
+            RandomPolicy(self.spec, seed=0), range(FIRST_SEED, FIRST_SEED + episodes), stop=lambda: self.stop.received
+        )
+        summary = summarise(found.episodes)
+        if not self.stop.received:
+            files.write(path, json.dumps({"summary": summary, "episodes": found.episodes}, indent=1))
+        return summary
+
+    def _evaluate(self, baseline: Summary) -> None:
+        """Play the evaluation episodes; log, film and draw what came of them."""
+        with self.clock.paused(), self._unnoticed():
+            step, seeds = self.counters.steps, range(FIRST_SEED, FIRST_SEED + self.config.eval_episodes)
+            found = self.evaluator.play(self.agent, seeds, movies=FILMED, stop=lambda: self.stop.received)
+            if self.stop.received:
+                return
+            self.summary = summarise(found.episodes)
+            row = {f"eval/{name}": entry["mean"] for name, entry in self.summary.items()}
+            row |= {f"eval/{name}_{end}": entry[end] for name, entry in self.summary.items() for end in ("low", "high")}
+            self.logger.scalars({**row, "minutes": self._seconds() / 60, "episodes": self.counters.episodes}, step)
+            result = {"step": step, "summary": self.summary, "episodes": found.episodes}
+            files.write(self.folder.eval / f"step-{step:012d}.json", json.dumps(result, indent=1))
+            self.gallery.episodes(found.movies, step)
+            self.gallery.open_loop(self.agent, self.replay, step)
+            metric = self.config.curve if self.config.curve in self.summary else "return"
+            title = f"{self.config.env.task}, seed {self.config.seed}"
+            self.gallery.learning_curve(metric, baseline.get(metric, {}).get("mean"), title)
+
+    @contextmanager
+    def _unnoticed(self) -> Iterator[None]:
+        """Draw numbers and windows without changing what training will draw: a look must not change what is seen."""
+        generators = self.agent.noise.generator, self.agent.acting_noise.generator
+        noise, replay = [generator.get_state() for generator in generators], self.replay.state()
+        yield
+        for generator, state in zip(generators, noise, strict=True):
+            generator.set_state(state)
+        self.replay.load_state(replay)
+
+    def _line(self) -> str:
+        """Where the run stands, in one line."""
+        counters, config = self.counters, self.config
+        recent = means(list(self.recent))
+        speed = self.speed or (counters.steps - self.logged[0]) / max(self.clock.elapsed, 1e-9)
+        parts = [f"{counters.steps:,}/{config.steps:,} steps", f"{speed:,.0f} steps/s"]
+        if "return" in recent:
+            parts.append(f"return {recent['return']:.2f}")
+        if "success" in recent:
+            parts.append(f"success {recent['success']:.0%}")
+        left = [(config.steps - counters.steps) / speed] if speed else []
+        left += [60 * config.minutes - self._seconds()] if config.minutes else []
+        if left:
+            parts.append(f"{duration(max(0, min(left)))} left")
+        return " | ".join(parts)
+
+    def _introduce(self) -> None:
+        """Say what is about to run."""
+        config = self.config
+        agent = configs.resolve_device(config.device)
+        precision = configs.resolve_precision(config.precision, agent)
+        parts = self.agent.parameter_table()
+        rows = [(f"parameters: {name}", f"{count:,}") for name, count in parts.items()]
+        rows += [
+            ("replay", f"{self.replay.gigabytes:.3g} GB on disk, {len(self.replay):,} steps held"),
+            ("updates per environment step", f"{config.updates_per_step:.4g}"),
+            ("environments", f"{config.envs} x {config.env.task}" + (", a process each" if config.processes else "")),
+            ("device", f"{agent.type}, {precision}" + (", compiled" if config.compile else "")),
+            ("folder", str(self.folder.path)),
+        ]
+        begun = f"Going on at step {self.counters.steps:,}"
+        self.face.table("Training" if self.counters.sessions == 1 else begun, rows)
+
+    def _conclude(self, baseline: Summary) -> None:
+        """Say what came of it and where it lies."""
+        path = self.folder.path
+        columns = {"agent": self.summary} | ({"random policy": baseline} if baseline else {})
+        self.face.results(f"{self.config.eval_episodes} evaluation episodes, mean and 95 % interval", columns)
+        drawn = sorted(self.folder.pictures.glob("*.*"))
+        minutes = f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""
+        self.face.table(
+            f"Finished: {self.counters.steps:,} steps, {self.counters.episodes:,} episodes,"
+            f" {duration(self.counters.seconds)} of training",
+            [
+                ("TensorBoard", f"tensorboard --logdir {path}"),
+                ("metrics", str(self.folder.metrics)),
+                *((picture.stem.replace("_", " "), str(picture)) for picture in drawn),
+                ("checkpoint", str(checkpoints.find(self.folder.checkpoints)[0])),
+                ("evaluate", f"dynalang eval {path}"),
+                ("go on", f"dynalang train --resume {path} --steps {2 * self.counters.steps}{minutes}"),
+            ],
+        )
+
+
+def _session_seed(seed: int, session: int) -> int:
+    """Seed of the environments: another one each time the run goes on, or it would see its first episodes again."""
+    return int(np.random.SeedSequence([seed, session]).generate_state(1)[0] >> 1)
+
+
+def _check_same(checkpoint: Checkpoint, config: Config) -> None:
+    """Raise UserError if the checkpoint belongs to settings that learn otherwise than `config` does."""
+    try:
+        old = configs.from_dict(checkpoint.state["config"])
+    except (UserError, KeyError) as error:
+        raise UserError(f"{checkpoint.path} was made by other settings: {error}") from error
+    difference = configs.first_difference(old, config)
+    if difference:
+        raise UserError(f"{checkpoint.path} was made by other settings: {difference}")

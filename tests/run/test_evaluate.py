@@ -1,0 +1,131 @@
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dynalang_py import envs
+from dynalang_py.contract import StepSpec
+from dynalang_py.envs import DummyConfig
+from dynalang_py.envs.dummy import Dummy
+from dynalang_py.errors import UserError
+from dynalang_py.run.driver import RandomPolicy
+from dynalang_py.run.episodes import means
+from dynalang_py.run.evaluate import Evaluation, Evaluator, interval, summarise
+
+CONFIG = DummyConfig(max_steps=3)
+
+
+class Obedient:
+    """Does what it hears; the word comes at the first step and is remembered."""
+
+    def initial(self, n: int) -> NDArray[np.int64]:
+        return np.zeros(n, np.int64)
+
+    def act(
+        self, obs: dict[str, NDArray[Any]], is_first: NDArray[np.bool_], state: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[np.int64], dict[str, NDArray[Any]]]:
+        state = np.where(is_first, obs["token"] - 2, state)
+        return state[:, None], state, {}
+
+
+def _spec() -> StepSpec:
+    env = envs.make(CONFIG)
+    return StepSpec.from_spaces(env.observation_space, env.action_space)
+
+
+def _play(slots: int, count: int, *, policy: Any = None, movies: int = 0) -> Evaluation:
+    evaluator = Evaluator(CONFIG, _spec(), slots, render=movies > 0)
+    found = evaluator.play(policy or RandomPolicy(_spec(), seed=0), range(100, 100 + count), movies=movies)
+    evaluator.close()
+    return found
+
+
+@pytest.mark.parametrize("slots", [1, 4, 40])
+def test_every_seed_is_played_once_whatever_the_episodes_last(slots: int) -> None:
+    found = _play(slots, 30)
+    assert [episode["seed"] for episode in found.episodes] == list(range(100, 130))
+    assert len({episode["length"] for episode in found.episodes}) > 1
+
+
+def test_a_seed_is_the_same_episode_in_any_company() -> None:
+    alone, together = _play(1, 20, policy=Obedient()), _play(7, 20, policy=Obedient())
+    assert alone.episodes == together.episodes
+    assert len({episode["text"] for episode in alone.episodes}) == 4
+
+
+def test_who_obeys_succeeds_and_who_guesses_does_not() -> None:
+    assert summarise(_play(4, 20, policy=Obedient()).episodes)["success"] == {
+        "mean": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+        "episodes": 20,
+    }
+    assert summarise(_play(4, 200).episodes)["return"]["mean"] < 0.6
+
+
+def test_the_first_episodes_are_filmed_from_their_first_to_their_last_frame() -> None:
+    found = _play(2, 5, policy=Obedient(), movies=3)
+    assert len(found.movies) == 3
+    for movie, episode in zip(found.movies, found.episodes, strict=False):
+        assert movie.episode == episode
+        assert len(movie.frames) == len(movie.words) == len(movie.sentences) == episode["length"] + 1
+        assert movie.words[0] == movie.sentences[0] == episode["text"]
+        assert movie.frames[0].shape == (64, 64, 3)
+
+
+def test_an_evaluation_can_be_broken_off() -> None:
+    evaluator = Evaluator(CONFIG, _spec(), 2)
+    calls = iter([False] * 5 + [True] * 100)
+    found = evaluator.play(Obedient(), range(50), stop=lambda: next(calls))
+    evaluator.close()
+    assert len(found.episodes) < 50
+
+
+def test_a_world_that_breaks_is_made_anew_and_its_episode_played_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = _play(2, 6, policy=Obedient())
+    steps, step = itertools.count(1), Dummy.step
+
+    def sometimes(self: Dummy, action: Any) -> Any:
+        if next(steps) in (2, 9):
+            raise RuntimeError("the simulator ran out of floor")
+        return step(self, action)
+
+    monkeypatch.setattr(Dummy, "step", sometimes)
+    assert _play(2, 6, policy=Obedient()).episodes == whole.episodes
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+
+
+def test_a_world_that_always_breaks_ends_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(self: Dummy, action: Any) -> Any:
+        raise RuntimeError("no floor at all")
+
+    monkeypatch.setattr(Dummy, "step", never)
+    with pytest.raises(UserError, match="failed 3 times at seed 100: RuntimeError"):
+        _play(1, 2)
+
+
+def test_intervals_are_as_wide_as_theory_says() -> None:
+    values = np.random.default_rng(1).normal(5, 2, 400)
+    low, high = interval(values.tolist())
+    half = 1.96 * values.std() / np.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.1 * half)
+    assert interval([3.0]) == (3.0, 3.0)
+
+
+def test_a_number_that_does_not_apply_does_not_count() -> None:
+    episodes: list[dict[str, Any]] = [
+        {"seed": 0, "text": "a", "return": 1.0, "faced": float("nan"), "never": float("nan")},
+        {"seed": 1, "text": "b", "return": 0.0, "faced": 1.0, "never": float("nan")},
+    ]
+    summary = summarise(episodes)
+    assert summary.keys() == {"return", "faced"}
+    assert (summary["faced"]["mean"], summary["faced"]["episodes"]) == (1.0, 1)
+    assert means([{k: v for k, v in episode.items() if k != "seed"} for episode in episodes]) == {
+        "return": 0.5,
+        "faced": 1.0,
+    }

@@ -1,0 +1,128 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dynalang_py.run import film, pictures
+from dynalang_py.run.episodes import Movie
+
+VOCABULARY = ("<pad>", "<unk>", "go", "to", "the", "ball")
+
+
+def _movie(length: int, size: int = 120, success: float = 1.0) -> Movie:
+    rng = np.random.default_rng(0)
+    return Movie(
+        frames=[rng.integers(0, 255, (size, size, 3), np.uint8) for _ in range(length)],
+        sentences=["go to the ball"] * length,
+        words=[("go", "to", "the", "ball", "")[t % 5] for t in range(length)],
+        episode={"return": 0.5, "success": success},
+    )
+
+
+def _frames(gif: bytes) -> list[np.ndarray]:
+    image = Image.open(io.BytesIO(gif))
+    assert image.format == "GIF"
+    frames = []
+    for i in range(getattr(image, "n_frames", 1)):
+        image.seek(i)
+        frames.append(np.asarray(image.convert("RGB")))
+    return frames
+
+
+def test_the_word_being_heard_is_found_in_the_sentence() -> None:
+    sentence = "put the red ball next to the red box"
+    words = [*sentence.split(), "", "put", "the"]
+    movie = Movie(sentences=[sentence] * len(words), words=words)
+    heard = [sentence[begin:end] for begin, end in film.spoken(movie)]
+    assert heard == words
+    assert film.spoken(movie)[5] != film.spoken(movie)[1]  # the second "the" is another one
+    assert film.spoken(movie)[-1] == film.spoken(movie)[1]  # and then the sentence begins again
+
+
+def test_pieces_of_words_and_a_new_sentence_are_found() -> None:
+    movie = Movie(
+        sentences=["find the bottle"] * 4 + ["get the plates"] * 2,
+        words=["▁find", "▁the", "▁bot", "tle", "▁get", "▁zebra"],
+    )
+    assert film.spoken(movie) == [(0, 4), (5, 8), (9, 12), (12, 15), (0, 3), (0, 0)]
+
+
+def test_a_film_is_as_long_as_its_longest_episode_and_marks_the_outcome() -> None:
+    short, long = _movie(3, success=1.0), _movie(9, success=0.0)
+    frames = _frames(film.episodes([short, long]))
+    assert len(frames) == 9  # the last stands still, as one long frame
+    half = frames[0].shape[1] // 2
+    edge = frames[0].shape[0] // 4, 11  # on the frame around the first picture
+
+    def near(colour: str, pixel: np.ndarray) -> bool:
+        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        return bool(np.abs(pixel.astype(int) - wanted).max() < 40)
+
+    assert near(film.LINE, frames[1][edge])
+    assert near(film.GREEN, frames[2][edge])
+    assert near(film.GREEN, frames[8][edge])
+    assert near(film.LINE, frames[7][edge[0], edge[1] + half])
+    assert near(film.RED, frames[8][edge[0], edge[1] + half])
+
+
+@pytest.mark.parametrize("size", [8, 64, 300])
+def test_pictures_of_any_size_and_shape_are_shown(size: int) -> None:
+    assert len(_frames(film.episodes([_movie(2, size)]))) == 2
+    wide = Movie([np.zeros((size, 2 * size, 3), np.uint8)], ["go " * 60], ["go"], {"return": 1.0, "success": np.nan})
+    assert len(_frames(film.episodes([wide]))) == 1
+
+
+def test_animations_stay_small_even_of_noise() -> None:
+    rng = np.random.default_rng(0)
+    noise = [Image.fromarray(rng.integers(0, 255, (200, 300, 3), np.uint8)) for _ in range(20)]
+    gif = film.gif(noise, 5, limit=150_000)
+    assert len(gif) <= 150_000
+    assert len(_frames(gif)) == 20
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_imagined_futures_stand_between_truth_and_difference(heard: bool) -> None:
+    truth = np.full((2, 7, 16, 16, 3), 60, np.uint8)
+    prediction = truth + np.arange(7, dtype=np.uint8)[:, None, None, None] * 20
+    ids = np.tile([2, 3, 4, 5, 0, 2, 3], (2, 1)) if heard else None
+    frames = _frames(film.open_loop(truth, prediction, ids, ids, vocabulary=VOCABULARY, context=3))
+    assert len(frames) == 7
+    middle = 110
+    columns = [14 + 96 + k * 208 for k in range(3)]
+    for t, frame in enumerate(frames):
+        shown = [int(frame[middle, x].mean()) for x in columns]
+        assert abs(shown[0] - 60) < 8
+        assert abs(shown[1] - (60 + 20 * t)) < 8
+        assert abs(shown[2] - (128 + 10 * t)) < 8
+
+
+def _rows(count: int) -> list[dict[str, float]]:
+    return [
+        {
+            "step": 100 * i,
+            "minutes": 0.5 * i,
+            "episode/success": i / count,
+            "episode/return": i / count,
+            "episode/count": 10,
+        }
+        for i in range(1, count + 1)
+    ]
+
+
+def _evaluated(step: int, mean: float) -> dict[str, float]:
+    return {"step": step, "minutes": 1, "eval/success": mean, "eval/success_low": mean - 0.1, "eval/success_high": mean}
+
+
+@pytest.mark.parametrize("rows", [[], _rows(1), _rows(20), [*_rows(20), _evaluated(1000, 0.5), _evaluated(2000, 1.0)]])
+@pytest.mark.parametrize("metric", ["success", "return"])
+def test_a_learning_curve_can_be_drawn_from_whatever_there_is(rows: list[dict[str, float]], metric: str) -> None:
+    png = pictures.learning_curve(rows, metric, baseline=0.3, title="a run")
+    image = Image.open(io.BytesIO(png))
+    assert image.format == "PNG"
+    assert image.width > 800
+
+
+def test_the_running_mean_weighs_rows_by_their_episodes() -> None:
+    values, weights = np.array([0.0, 1.0, 1.0]), np.array([50.0, 50.0, 100.0])
+    assert pictures.smooth(values, weights, window=100).tolist() == [0.0, pytest.approx(50 / 75), 1.0]

@@ -1,0 +1,137 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dynalang_py import cli, presets
+
+
+def _run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    code = cli.main(args)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("args", [(), ("--help",), ("help",)])
+def test_help_shows_every_verb_with_an_example(capsys: pytest.CaptureFixture[str], args: tuple[str, ...]) -> None:
+    code, out, _ = _run(capsys, *args)
+    assert code == 0
+    for verb in cli.VERBS:
+        assert f"\n  dynalang {verb}" in out
+
+
+def test_presets_are_listed_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "presets")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(presets.PRESETS)
+    assert all(len(line.split()) > 3 for line in out.splitlines())
+    assert json.loads(_run(capsys, "presets", "--json")[1]).keys() == presets.PRESETS.keys()
+
+
+def test_a_preset_is_shown_with_its_settings_and_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "presets", "debug", "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert shown["settings"]["model"]["rssm"]["deter"] == 32
+    parts = shown["parameters"]
+    assert parts["total"] == sum(count for part, count in parts.items() if part != "total") > 1000
+    assert "model.rssm.deter" in _run(capsys, "presets", "debug")[1]
+
+
+@pytest.mark.parametrize("command", ["train debug --help", "train --help", "eval --help", "presets --help"])
+def test_each_verb_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit) as end:  # as tyro ends; the others return
+        sys.exit(cli.main(command.split()))
+    assert not end.value.code
+    assert f"dynalang {command.split()[0]}" in capsys.readouterr().out
+
+
+def test_options_carry_their_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "debug", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--train-ratio FLOAT How often each environment step is replayed" in shown
+    assert "--env.task STR" in shown
+    assert "--model.rssm.deter INT D: width of the deterministic state. (default: 32)" in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("trian babyai", "there is no verb 'trian'; there are presets, train, eval, bench. Did you mean 'train'?"),
+        ("presets babyia", "there is no preset 'babyia'; "),
+        ("presets a b", "name one preset, got a b"),
+        ("presets --jsn", "there is no option --jsn. Did you mean '--json'?"),
+        ("train", "name a preset, as in: dynalang train babyai"),
+        ("train babyay", "Did you mean 'babyai'?"),
+        ("train --steps 3 debug", "name a preset before --steps"),
+        ("train --resume", "--resume needs the folder of a run"),
+        ("train debug --stpes 3", "there is no option --stpes. Did you mean '--steps'?"),
+        ("train debug --deter 3", "there is no option --deter. Did you mean '--model.rssm.deter'?"),
+        ("train debug --env.tusk x", "there is no option --env.tusk. Did you mean '--env.task'?"),
+        ("train debug --quux", "there is no option --quux. --help lists them."),
+        ("train debug --size smal", "there is no size 'smal'; "),
+        ("train debug --size", "--size needs the name of a size"),
+        ("train debug --steps many", "--steps is 'many'; allowed is a whole number"),
+        ("train debug --batch_size=x", "--batch-size is 'x'; allowed is a whole number"),
+        ("train debug --minutes x", "--minutes is 'x'; allowed is a number or nothing"),
+        ("train debug --steps", "--steps needs a value: a whole number"),
+        ("train debug --device tpu", "--device is 'tpu'; allowed is 'auto', 'cpu', 'cuda'"),
+        ("train debug --compile yes", "Unrecognized options: yes; dynalang train debug --help lists the options"),
+        ("train debug --steps -3", "steps must be at least 1, got -3"),
+        ("train debug --model.rssm.deter 33", "model.rssm.deter must be divisible by blocks (2), got 33"),
+        ("train debug --env.task dummy-discreet --run-dir {tmp}", "Did you mean 'dummy-discrete'?"),
+        ("train debug --replay.capacity 20 --run-dir {tmp}", "replay.capacity 20 leaves 5 steps"),
+        ("train --resume {tmp}/nowhere", "there is no folder {tmp}/nowhere"),
+        ("train --resume {tmp}", "{tmp} is not a run: it has no config.json"),
+        ("eval", "name the folder of a run, as in: dynalang eval runs/babyai"),
+        ("eval --json", "name the folder of a run before --json"),
+        ("eval {tmp}", "{tmp} is not a run: it has no config.json"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, sentence: str
+) -> None:
+    code, out, err = _run(capsys, *command.format(tmp=tmp_path).split())
+    assert code == 2
+    assert out == ""
+    assert err.startswith("dynalang: ")
+    assert err.count("\n") == 1
+    assert sentence.format(tmp=tmp_path) in err
+
+
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "minigrid", None)
+    code, _, err = _run(capsys, "train", "babyai", "--run-dir", str(tmp_path / "run"))
+    assert code == 2
+    assert "pip install 'dynalang_py[babyai]'" in err
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_what_can_be_said_without_torch_is_said_without_it() -> None:
+    script = (
+        "import sys; from dynalang_py.cli import main; main(['--help']); main(['--version']); main(['trian']);"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_the_working_directory_shadows_nothing(tmp_path: Path) -> None:
+    for name in ("difflib", "tokenizers", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported from the working directory')")
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-m", "dynalang_py", "presets"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "babyai" in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m dynalang_py presets | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""

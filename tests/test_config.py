@@ -1,0 +1,120 @@
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dynalang_py import config as configs
+from dynalang_py import presets
+from dynalang_py.config import Config, first_difference, from_dict, to_dict
+from dynalang_py.envs import BabyAIConfig, DummyConfig
+from dynalang_py.errors import UserError
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_every_preset_survives_json(name: str) -> None:
+    config = presets.get(name)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_saved_config_is_loaded_and_leaves_nothing_else(tmp_path: Path) -> None:
+    config = presets.get("debug")
+    configs.save(config, tmp_path / "config.json")
+    assert configs.load(tmp_path / "config.json") == config
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_the_kind_of_a_world_decides_its_class() -> None:
+    plain = to_dict(Config(env=DummyConfig()))
+    assert plain["env"]["kind"] == "dummy"
+    plain["env"] = {"kind": "babyai", **to_dict(BabyAIConfig())}
+    assert from_dict(plain).env == BabyAIConfig()
+
+
+def _changed(*keys: str, value: Any) -> dict[str, Any]:
+    """The debug preset as JSON with one value replaced, or removed where the value is KeyError."""
+    plain = to_dict(presets.get("debug"))
+    place = plain
+    for key in keys[:-1]:
+        place = place[key]
+    if value is KeyError:
+        del place[keys[-1]]
+    else:
+        place[keys[-1]] = value
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "sentence"),
+    [
+        (("model", "rssm", "detr"), 8, r"model\.rssm\.detr is not a setting\. Did you mean 'deter'\?"),
+        (("model", "rssm", "deter"), KeyError, r"the setting model\.rssm\.deter is missing"),
+        (("steps",), "many", r"steps is 'many'; allowed is a whole number"),
+        (("steps",), True, r"steps is True; allowed is a whole number"),
+        (("steps",), 1.5, r"steps is 1\.5; allowed is a whole number"),
+        (("minutes",), "soon", r"minutes is 'soon'; allowed is a number or nothing"),
+        (("compile",), 1, r"compile is 1; allowed is true or false"),
+        (("device",), "tpu", r"device is 'tpu'; allowed is 'auto', 'cpu', 'cuda'"),
+        (("run_dir",), 3, r"run_dir is 3; allowed is a path"),
+        (("env", "kind"), "dumy", r"env\.kind is 'dumy'; allowed are .*dummy.* Did you mean 'dummy'\?"),
+        (("env",), "dummy", r"env is 'dummy'; allowed is a group of settings"),
+        (("env", "language"), "klingon", r"env\.language is 'klingon'"),
+        (("model", "rssm", "deter"), 33, r"^model\.rssm\.deter must be divisible by blocks \(2\), got 33"),
+        (("replay", "capacity"), 0, r"^replay\.capacity must be at least 1"),
+        (("batch_length",), 1, r"^batch_length must be at least 2, got 1"),
+        (("log_every",), 0, r"^log_every must be greater than 0, got 0"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_what_is_allowed(keys: tuple[str, ...], value: Any, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        from_dict(_changed(*keys, value=value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shapes:
+    size: tuple[int, int] = (2, 3)
+    widths: tuple[int, ...] = (4,)
+
+
+def test_tuples_are_read_from_lists() -> None:
+    assert from_dict(to_dict(Shapes(widths=(1, 2, 3))), Shapes) == Shapes(widths=(1, 2, 3))
+    with pytest.raises(UserError, match=r"size is \[1\]; allowed is 2 values, each a whole number"):
+        from_dict({"size": [1], "widths": []}, Shapes)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3"])
+def test_a_file_without_settings_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"config\.json"):
+        configs.load(path)
+
+
+def test_limits_may_differ_and_what_is_learned_may_not() -> None:
+    config = presets.get("debug")
+    assert first_difference(config, replace(config, steps=7, device="cpu", run_dir=Path("elsewhere"))) is None
+    other = replace(config, model=replace(config.model, rssm=replace(config.model.rssm, deter=64)))
+    assert first_difference(config, other) == "model.rssm.deter (was 32, is 64)"
+    assert first_difference(config, replace(config, env=BabyAIConfig())) == "env.kind (was 'dummy', is 'babyai')"
+
+
+def test_updates_per_step_are_the_ratio_over_the_batch() -> None:
+    config = replace(presets.get("debug"), batch_size=16, batch_length=64, train_ratio=32)
+    assert config.updates_per_step == 1 / 32
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match="finds no GPU"):
+        configs.resolve_device("cuda")
+    assert configs.resolve_device("auto") == torch.device("cpu")
+
+
+def test_precision_is_only_chosen_where_it_is_auto() -> None:
+    cpu = torch.device("cpu")
+    assert configs.resolve_precision("float32", cpu) == "float32"
+    assert configs.resolve_precision("bfloat16", cpu) == "bfloat16"
+    native = "bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
+    assert configs.resolve_precision("auto", cpu) == ("bfloat16" if native else "float32")
