@@ -47,6 +47,9 @@ class BabyAIConfig:
     tile_size: int = 5
     """Pixels per cell of the 7×7 view. 5 is the least that tells all objects and colours apart; at 4 a closed door all
     but vanishes and an open one loses its colour, which is enough where there are only keys, balls and boxes."""
+    read: bool = True
+    """The world stands still until the mission was heard once, word by word. Without it, in small rooms, to wait for the
+    end of the sentence costs as much as to try one object after the other: listening would not pay."""
     pause: int = 1
     """Silent steps between two repetitions of the mission."""
 
@@ -92,7 +95,10 @@ def named_thing(mission: str) -> Thing | None:
 
 
 class BabyAI(gymnasium.Env[Observation, Any]):
-    """One level of BabyAI or MiniGrid; the mission is heard again and again while acting.
+    """One level of BabyAI or MiniGrid; the mission is read at the start and heard again and again while acting.
+
+    While it is read (`is_read_step` is 1) actions do nothing and the level's clock stands still; at the mission's last
+    word the first action counts.
 
     Observation: `image` uint8 (7·tile_size, 7·tile_size, 3), exactly what minigrid's RGBImgPartialObsWrapper shows, and
     the tokens and logs of `dynalang_py.envs.contract`. Actions, rewards and time limits are the level's own.
@@ -128,14 +134,17 @@ class BabyAI(gymnasium.Env[Observation, Any]):
         self._named = named_thing(self._mission)
         self._faced_cell = self._front()
         self._first_faced = np.nan
-        return self._observe(seen, success=0.0, first_faced=0.0), {}
+        self._seen = seen
+        return self._observe(success=0.0, first_faced=0.0), {}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
-        seen, reward, terminated, truncated, _ = self.level.step(action)
+        if self._reading:
+            return self._observe(success=0.0, first_faced=0.0), 0.0, False, False, {}
+        self._seen, reward, terminated, truncated, _ = self.level.step(action)
         self._look()
         done = terminated or truncated
         success = float(terminated and reward > 0)
-        obs = self._observe(seen, success=success, first_faced=self._first_faced if done else 0.0)
+        obs = self._observe(success=success, first_faced=self._first_faced if done else 0.0)
         return obs, float(reward), bool(terminated), bool(truncated), {}
 
     def render(self) -> np.ndarray | None:
@@ -161,11 +170,13 @@ class BabyAI(gymnasium.Env[Observation, Any]):
         if self._named is not None and np.isnan(self._first_faced) and thing is not None and thing.type in OBJECTS:
             self._first_faced = float(self._named.fits(thing.color, thing.type))
 
-    def _observe(self, seen: dict[str, Any], *, success: float, first_faced: float) -> Observation:
+    def _observe(self, *, success: float, first_faced: float) -> Observation:
+        token = next(self._speaker)
+        self._reading = self.config.read and not self._speaker.finished
         return {
-            "image": self._view.draw(seen["image"]),
-            "token": next(self._speaker),
-            "is_read_step": 0,
+            "image": self._view.draw(self._seen["image"]),
+            "token": token,
+            "is_read_step": int(self._reading),
             "log_text": self._mission,
             "log_success": np.array(success, np.float32),
             "log_first_faced": np.array(first_faced, np.float32),

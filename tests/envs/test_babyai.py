@@ -27,10 +27,11 @@ LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 AHEAD = [(1, 0), (0, 1), (-1, 0), (0, -1)]
 
 
-def make(task: str = "BabyAI-GoToLocalS5N2-v0", **settings: Any) -> BabyAI:
+def make(task: str = "BabyAI-GoToLocalS5N2-v0", *, read: bool = False, **settings: Any) -> BabyAI:
+    """Without the reading at the start, but where a test is about it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # gymnasium's, on levels that have a newer version
-        return BabyAI(BabyAIConfig(task=task, **settings))
+        return BabyAI(BabyAIConfig(task=task, read=read, **settings))
 
 
 def test_every_level_shows_what_minigrids_own_wrapper_shows() -> None:
@@ -160,6 +161,38 @@ def test_the_mission_is_repeated_while_acting(pause: int) -> None:
     heard = [obs["token"], *[env.step(LEFT)[0]["token"] for _ in range(16)]]
     sentence = [*VOCABULARY.encode(obs["log_text"]), *[0] * pause]
     assert heard == (sentence * 4)[:17]
+
+
+def test_the_mission_is_read_before_anything_moves() -> None:
+    env, level = make(read=True), make()
+    obs, _ = env.reset(seed=3)
+    plain, _ = level.reset(seed=3)
+    words = len(VOCABULARY.encode(obs["log_text"]))
+    heard = [obs["token"]]
+    for _ in range(words - 1):
+        assert obs["is_read_step"] == 1
+        obs, reward, terminated, truncated, _ = env.step(FORWARD)
+        heard.append(obs["token"])
+        np.testing.assert_array_equal(obs["image"], plain["image"])
+        assert (reward, terminated, truncated) == (0.0, False, False)
+    assert VOCABULARY.decode(heard) == obs["log_text"]
+    assert obs["is_read_step"] == 0
+    assert env.level.step_count == 0
+    random = np.random.default_rng(0)
+    done = False
+    while not done:  # from the last word on it is the same episode
+        action = random.integers(3)
+        obs, *rest, _ = env.step(action)
+        plain, *expected, _ = level.step(action)
+        assert rest == expected
+        assert obs["is_read_step"] == 0
+        np.testing.assert_array_equal(obs["image"], plain["image"])
+        done = rest[1] or rest[2]
+
+
+def test_silence_takes_no_time_to_read() -> None:
+    obs, _ = make(read=True, language="none").reset(seed=0)
+    assert obs["is_read_step"] == 0
 
 
 def test_level_generation_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:

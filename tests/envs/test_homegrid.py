@@ -99,6 +99,16 @@ def test_embeddings_say_what_the_tokens_say() -> None:
     assert "token" not in embeds[0][0]
 
 
+def test_t5_s_own_ids_say_what_the_closed_ones_say() -> None:
+    closed = rollout(HomeGrid(HomeGridConfig(task="homegrid-future")), 5, 60)
+    wide = HomeGrid(HomeGridConfig(task="homegrid-future", tokens="t5"))
+    own = rollout(wide, 5, 60)
+    assert [TOKEN_OF_T5[obs["token"]] for obs, *_ in own] == [obs["token"] for obs, *_ in closed]
+    assert max(obs["token"] for obs, *_ in own) > 40
+    assert len(wide.vocabulary) == 32_100
+    assert {wide.vocabulary[obs["token"]] for obs, *_ in own} <= set(HomeGrid.vocabulary)
+
+
 def test_global_generators_neither_disturb_nor_are_disturbed() -> None:
     env = HomeGrid(HomeGridConfig(task="homegrid-future"))
     alone = signature(rollout(env, 3, 150))

@@ -10,7 +10,15 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from dynalang_py import envs
-from dynalang_py.envs import BabyAIConfig, DummyConfig, EnvConfig, HomeGridConfig, LangRoomConfig
+from dynalang_py.envs import (
+    BabyAIConfig,
+    DummyConfig,
+    EnvConfig,
+    HomeGridConfig,
+    LangRoomConfig,
+    MessengerConfig,
+    SyntheticConfig,
+)
 from dynalang_py.errors import UserError
 
 CONFIGS: dict[str, EnvConfig] = {
@@ -25,6 +33,9 @@ CONFIGS: dict[str, EnvConfig] = {
     "homegrid-future": HomeGridConfig(task="homegrid-future", language="shuffled"),
     "homegrid-dynamics": HomeGridConfig(task="homegrid-dynamics", tokens="embed"),
     "homegrid-corrections": HomeGridConfig(task="homegrid-corrections", max_steps=50),
+    "homegrid-t5": HomeGridConfig(tokens="t5"),
+    "synthetic": SyntheticConfig(max_steps=40),
+    "synthetic-embed": SyntheticConfig(vocab=0, token_embed=5, depth_channels=1, actions=(3, 2), read_steps=7),
     "langroom": LangRoomConfig(),
     "langroom-shuffled": LangRoomConfig(task="answer-and-echo", language="shuffled"),
 }
@@ -72,6 +83,18 @@ def test_gymnasium_finds_no_fault(config: EnvConfig) -> None:
         warnings.filterwarnings("error", message=".*(seed|deterministic|obs|reward|info).*")
         warnings.filterwarnings("ignore", message=".*(infinity|Box|unwrapped).*")
         check_env(finite, skip_render_check=True)
+
+
+def test_spaces_are_known_without_the_environment(config: EnvConfig) -> None:
+    env = envs.make(config)
+    assert config.spaces() == (env.observation_space, env.action_space)
+
+
+@pytest.mark.parametrize("config", [HomeGridConfig(), LangRoomConfig(), MessengerConfig()], ids=lambda c: c.task)
+def test_spaces_need_no_extra(config: EnvConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("homegrid", "langroom", "messenger", "gym", "gym_notices", "sentencepiece"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert isinstance(config.spaces()[0], gymnasium.spaces.Dict)
 
 
 def test_observations_lie_in_their_space_and_logs_speak_last(config: EnvConfig) -> None:
@@ -217,7 +240,7 @@ def test_unknown_render_mode_is_refused() -> None:
 def test_every_listed_task_can_be_made() -> None:
     pytest.importorskip("minigrid")
     tasks = envs.list_tasks()
-    assert set(tasks) == {"babyai", "homegrid", "langroom", "dummy"}
+    assert set(tasks) == {"babyai", "homegrid", "langroom", "messenger", "dummy", "synthetic"}
     assert len([name for name in tasks["babyai"] if name.startswith("BabyAI-")]) >= 96
     assert "MiniGrid-GoToDoor-5x5-v0" in tasks["babyai"]
     for name in tasks["dummy"]:
