@@ -74,6 +74,10 @@ class Agent:
         if optimizer.joint and self.behavior.through_dynamics:
             # One step on all would teach the world model to dream of what the actor wants.
             raise UserError("behavior.continuous_gradient 'dynamics' needs optimizer.joint False")
+        if behavior.replay_value and not optimizer.joint:
+            raise UserError(
+                f"behavior.replay_value needs optimizer.joint; without it it must be 0, got {behavior.replay_value}"
+            )
         self.model.to(device)
         self.behavior.to(device)
         self.noise = Noise(device, seed)
@@ -91,6 +95,7 @@ class Agent:
         return self.model.dynamics.initial(batch)
 
     @torch.no_grad()
+    @torch.compiler.set_stance("force_eager")  # small batches of changing sizes: not worth graphs of their own
     def act(
         self, obs: Arrays, is_first: np.ndarray[Any, Any], state: State
     ) -> tuple[np.ndarray[Any, Any], State, dict[str, np.ndarray[Any, Any]]]:
@@ -135,6 +140,7 @@ class Agent:
         with record_function("world model"), self._autocast():
             learned = self.model.learn(window, state, self.noise, self._continue_target())
         figures = _figures(learned)
+        _require_finite(figures)  # before the return scale, which outlives the update, takes anything in
         if self.optimizer_config.joint:
             wants, replay_value = self._want(learned, window)
             loss = learned.loss.mean() + wants.actor.mean() + wants.critic.mean()
@@ -142,13 +148,15 @@ class Agent:
             if replay_value is not None:
                 loss = loss + self.behavior.config.replay_value * replay_value.mean()
                 figures["loss/replay_value"] = replay_value.mean()
-            figures |= self._step(loss, "joint", figures)
+            _require_finite(figures)
+            figures |= self._step(loss, "joint")
         else:
-            figures |= self._step(learned.loss.mean(), "model", figures)
+            figures |= self._step(learned.loss.mean(), "model")
             wants, _ = self._want(learned, window)
             figures |= wants.figures | {"loss/actor": wants.actor.mean(), "loss/critic": wants.critic.mean()}
-            figures |= self._step(wants.actor.mean(), "actor", figures)
-            figures |= self._step(wants.critic.mean(), "critic", figures)
+            _require_finite(figures)
+            figures |= self._step(wants.actor.mean(), "actor")
+            figures |= self._step(wants.critic.mean(), "critic")
         self.behavior.follow(first=self.updates == 0)
         self.updates += 1
         latent = self.model.dynamics.to_replay(learned.posterior) if self.replay_context else {}
@@ -173,9 +181,7 @@ class Agent:
             dreamed = wants.returns[:, 0].unflatten(0, (-1, last))
             return wants, self.behavior.replay_value_loss(self.model.dynamics.feature(start), replayed, dreamed)
 
-    def _step(self, loss: Tensor, name: str, figures: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if not torch.isfinite(loss):
-            raise NonFiniteError(next((key for key, value in figures.items() if not value.isfinite().all()), name))
+    def _step(self, loss: Tensor, name: str) -> dict[str, Tensor]:
         optimizer = self.optimizers[name]
         params = [p for group in optimizer.param_groups for p in group["params"]]
         optimizer.zero_grad(set_to_none=True)
@@ -200,6 +206,7 @@ class Agent:
     # -- showing ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
+    @torch.compiler.set_stance("force_eager")
     def open_loop(self, batch: Arrays, context: int = 5) -> OpenLoop:
         """Watch `context` steps of each window, then predict the rest from its actions alone."""
         window, state = self._window(batch)
@@ -270,6 +277,11 @@ class Agent:
         self.model.load_state_dict(_checked(state, "world_model/", self.model.state_dict()))
         self.behavior.load_state_dict(_checked(state, "behavior/", self.behavior.state_dict()))
         params = dict(self._named_parameters())
+        strange = {name.split("/")[1] for name in state if name.startswith("optimizer/")} - self.optimizers.keys()
+        if strange:
+            raise UserError(
+                f"the checkpoint has the optimizer {min(strange)!r}; here there are {', '.join(self.optimizers)}"
+            )
         for part, optimizer in self.optimizers.items():
             optimizer.state.clear()
             prefix = f"optimizer/{part}/"
@@ -345,6 +357,12 @@ class Agent:
             state = dynamics.initial(tensors["is_first"].shape[0])
             tensors["is_first"][:, 0] = True  # nothing is known of what came before the window
         return {name: value[:, context:] for name, value in tensors.items()}, state
+
+
+def _require_finite(figures: Mapping[str, Tensor]) -> None:
+    finite = torch.stack([value.isfinite().all() for value in figures.values()])
+    if not finite.all():
+        raise NonFiniteError(next(name for name, good in zip(figures, finite.tolist(), strict=True) if not good))
 
 
 def _figures(learned: Learned) -> dict[str, Tensor]:

@@ -1,0 +1,200 @@
+"""The experiments behind results/: run one, keep its scores, draw its picture again from them.
+
+    python scripts/results.py run babyai --seeds 0 1 2     # train and evaluate; minutes to hours, see EXPERIMENTS
+    python scripts/results.py draw                         # redraw every picture and table from the kept scores
+
+Each seed keeps results/NAME/seed-N/{command.txt, config.json, curve.csv, eval.json, …}; nothing else is needed to draw.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+COLUMNS = ("step", "episodes", "minutes", "return", "success", "first_faced", "length")
+COLOURS = ("#2f6fde", "#e07b1a", "#2a9d5b", "#9b51c4", "#c43f5c")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    train: list[str]
+    """Arguments of `dynalang train`, but for seed and run folder."""
+    evals: dict[str, list[str]]
+    """Name → arguments of `dynalang eval`, but for the run."""
+    metric: str
+    title: str
+    published: dict[str, float] = field(default_factory=dict)
+    """Levels to draw beside the curve, by name."""
+
+
+EXPERIMENTS = {
+    "babyai": Experiment(
+        train=["babyai"],
+        evals={
+            "eval": ["--episodes", "512"],
+            "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
+            "eval-random": ["--episodes", "512", "--policy", "random"],
+        },
+        metric="success",
+        title="BabyAI-GoToLocalS5N2-v0, five minutes on two cores",
+    ),
+    "gotodoor": Experiment(
+        train=["gotodoor"],
+        evals={
+            "eval": ["--episodes", "512"],
+            "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
+            "eval-random": ["--episodes", "512", "--policy", "random"],
+        },
+        metric="success",
+        title="MiniGrid-GoToDoor-5x5-v0, fifteen minutes on two cores",
+    ),
+    "babyai-local": Experiment(
+        train=["babyai-local"],
+        evals={
+            "eval": ["--episodes", "512"],
+            "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
+            "eval-random": ["--episodes", "512", "--policy", "random"],
+        },
+        metric="success",
+        title="BabyAI-GoToLocal-v0 from pixels, two cores",
+    ),
+    "homegrid-task": Experiment(
+        train=["homegrid-task", "--minutes", "60"],
+        evals={"eval": ["--episodes", "200"], "eval-random": ["--episodes", "200", "--policy", "random"]},
+        metric="return",
+        title="homegrid-task, one hour on two cores",
+        published={"random policy": 0.39, "Dynalang at 1.1M steps": 0.73},
+    ),
+}
+
+
+def run(name: str, seed: int, extra: list[str]) -> None:
+    """Train one seed, evaluate it, and keep its scores."""
+    experiment = EXPERIMENTS[name]
+    folder = ROOT / "runs" / "results" / f"{name}-{seed}"
+    command = ["dynalang", "train", *experiment.train, "--seed", str(seed), *extra]
+    subprocess.run([*command, "--run-dir", str(folder)], check=True, cwd=ROOT)
+    kept = RESULTS / name / f"seed-{seed}"
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / "command.txt").write_text(" ".join(command) + "\n")
+    config = json.loads((folder / "config.json").read_text())
+    config["run_dir"] = f"runs/results/{name}-{seed}"
+    (kept / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    for label, options in experiment.evals.items():
+        evaluate = ["dynalang", "eval", str(folder), "--json", *options]
+        printed = subprocess.run(evaluate, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+        result: dict[str, Any] = json.loads(printed)
+        keep = {"command": " ".join(["dynalang", "eval", "RUN", *options]), "step": result["step"]}
+        (kept / f"{label}.json").write_text(json.dumps({**keep, "summary": result["summary"]}, indent=1) + "\n")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    _write_curve(kept / "curve.csv", rows)
+    for picture in ("episodes.gif", "open_loop.gif"):
+        if seed == 0 and (folder / "pictures" / picture).exists():
+            shutil.copy(folder / "pictures" / picture, RESULTS / name / picture)
+
+
+def _write_curve(path: Path, rows: list[dict[str, Any]]) -> None:
+    """About 200 rows of training, each the mean of the episodes that ended in it."""
+    done = [row for row in rows if row.get("episode/count") and "episode/return" in row]
+    group = max(1, len(done) // 200)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for start in range(0, len(done), group):
+            part = done[start : start + group]
+            count = [row["episode/count"] for row in part]
+            means = []
+            for name in COLUMNS[3:]:
+                pairs = [(row.get(f"episode/{name}"), n) for row, n in zip(part, count, strict=True)]
+                known = [(value, n) for value, n in pairs if value is not None and value == value]
+                means.append(np.average(*zip(*known, strict=True)) if known else float("nan"))
+            last = part[-1]
+            writer.writerow([last["step"], last["episodes"], f"{last['minutes']:.3f}", *(f"{m:.4f}" for m in means)])
+
+
+def draw(name: str) -> None:
+    """Redraw results/NAME/curve.png from the kept scores: by steps, by episodes and by minutes."""
+    experiment = EXPERIMENTS[name]
+    seeds = sorted((RESULTS / name).glob("seed-*"))
+    if not seeds:
+        return
+    scale = 100 if experiment.metric == "success" else 1
+    figure = Figure(figsize=(12, 4), dpi=110, layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for colour, seed in zip(COLOURS, seeds, strict=False):
+        with (seed / "curve.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        score = np.array([float(row[experiment.metric]) for row in rows]) * scale
+        for axes, against in zip(panels, ("step", "episodes", "minutes"), strict=True):
+            axes.plot([float(row[against]) for row in rows], _smooth(score), color=colour, label=seed.name)
+    levels = dict(experiment.published)
+    measured = seeds[0] / "eval-random.json"
+    if measured.exists():
+        levels["random policy"] = json.loads(measured.read_text())["summary"][experiment.metric]["mean"]
+    for axes, label in zip(panels, ("environment steps", "episodes", "minutes of training"), strict=True):
+        axes.set_xlabel(label)
+        axes.grid(color="#e6e8ec")
+        axes.spines[["top", "right"]].set_visible(False)
+        for style, (level, value) in zip(("--", ":", "-."), levels.items(), strict=False):
+            axes.axhline(value * scale, color="#8a909c", linestyle=style, label=level)
+    panels[0].set_ylabel(f"{experiment.metric} in training" + (" (%)" if scale == 100 else ""))
+    panels[-1].legend(frameon=False)
+    figure.suptitle(experiment.title, weight="bold")
+    figure.savefig(RESULTS / name / "curve.png")
+
+
+def _smooth(values: np.ndarray, width: int = 9) -> np.ndarray:
+    known = np.nan_to_num(values)
+    weight = np.convolve((values == values).astype(float), np.ones(width), "same")
+    return np.convolve(known, np.ones(width), "same") / np.maximum(weight, 1)
+
+
+def table(name: str) -> list[str]:
+    """The final evaluations of an experiment as rows of a Markdown table."""
+    rows = []
+    for seed in sorted((RESULTS / name).glob("seed-*")):
+        for file in sorted(seed.glob("eval*.json")):
+            found = json.loads(file.read_text())
+            cells = [name, seed.name.removeprefix("seed-"), file.stem, f"{found['step']:,}"]
+            for metric in ("success", "first_faced", "return"):
+                entry = found["summary"].get(metric)
+                cells.append(f"{entry['mean']:.3f} ({entry['low']:.3f}–{entry['high']:.3f})" if entry else "")
+            rows.append("| " + " | ".join(cells) + " |")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    runner = verbs.add_parser("run", help="train, evaluate and keep the scores")
+    runner.add_argument("name", choices=EXPERIMENTS)
+    runner.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    runner.add_argument("extra", nargs="*", help="after --: further options of dynalang train")
+    verbs.add_parser("draw", help="redraw pictures and the table from the kept scores")
+    options = parser.parse_args()
+    if options.verb == "run":
+        for seed in options.seeds:
+            run(options.name, seed, options.extra)
+    rows = []
+    for name in EXPERIMENTS:
+        draw(name)
+        rows += table(name)
+    header = (
+        "| experiment | seed | evaluation | steps | success | first faced | return |\n|---|---|---|---|---|---|---|\n"
+    )
+    (RESULTS / "table.md").write_text(header + "\n".join(rows) + "\n")
+    sys.stdout.write("\n".join(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
