@@ -95,7 +95,7 @@ class Agent:
         return self.model.dynamics.initial(batch)
 
     @torch.no_grad()
-    @torch.compiler.set_stance("force_eager")  # small batches of changing sizes: not worth graphs of their own
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]  # small batches of changing sizes: not worth graphs of their own
     def act(
         self, obs: Arrays, is_first: np.ndarray[Any, Any], state: State
     ) -> tuple[np.ndarray[Any, Any], State, dict[str, np.ndarray[Any, Any]]]:
@@ -206,7 +206,7 @@ class Agent:
     # -- showing ----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    @torch.compiler.set_stance("force_eager")
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     def open_loop(self, batch: Arrays, context: int = 5) -> OpenLoop:
         """Watch `context` steps of each window, then predict the rest from its actions alone."""
         window, state = self._window(batch)

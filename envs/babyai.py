@@ -48,8 +48,8 @@ class BabyAIConfig:
     """Pixels per cell of the 7×7 view. 5 is the least that tells all objects and colours apart; at 4 a closed door all
     but vanishes and an open one loses its colour, which is enough where there are only keys, balls and boxes."""
     read: bool = True
-    """The world stands still until the mission was heard once, word by word. Without it, in small rooms, to wait for the
-    end of the sentence costs as much as to try one object after the other: listening would not pay."""
+    """The world stands still until the mission was heard once, word by word. Without it, in small rooms, to wait for
+    the end of the sentence costs as much as to try one object after the other: listening would not pay."""
     pause: int = 1
     """Silent steps between two repetitions of the mission."""
 

@@ -43,9 +43,10 @@ NAMES = (
     *("", "", "airplane", "mage", "dog", "bird", "fish", "scientist", "thief", "ship", "ball", "robot", "queen"),
     *("sword", "wall", "agent", "agent with message"),
 )
+# Without dependencies: one pins a pygame that no Python from 3.10 on can build, the other would overwrite pygame-ce.
 GET = (
-    "git clone https://github.com/ahjwang/messenger-emma; pip install gym pygame-ce 'setuptools<81' "
-    "git+https://github.com/ahjwang/py-vgdl; pip install --no-deps -e messenger-emma"
+    "git clone https://github.com/ahjwang/messenger-emma; pip install gym pygame-ce 'setuptools<81'; "
+    "pip install --no-deps git+https://github.com/ahjwang/py-vgdl -e messenger-emma"
 )
 
 

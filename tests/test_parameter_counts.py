@@ -37,7 +37,8 @@ def count_2023(
         decoder=DecoderConfig(units=units, layers=layers),
         heads=HeadConfig(units=units, layers=layers),
     )
-    return count(spec, model, ActorCriticConfig(units=units, layers=layers), OptimizerConfig(joint=False))
+    behavior = ActorCriticConfig(units=units, layers=layers, replay_value=0.0)
+    return count(spec, model, behavior, OptimizerConfig(joint=False))
 
 
 def count(

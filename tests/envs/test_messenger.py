@@ -173,7 +173,7 @@ def test_who_only_stands_still_runs_out_of_time_at_a_price(public: bool, task: s
             over = terminated or truncated
         ends.add(truncated)
         assert truncated == (acting == limit)
-        assert reward == -1 if truncated else reward < 0
+        assert reward == -1 if truncated else float(reward) < 0
         assert obs["log_success"] == 0
     assert True in ends  # enemies may come before
 
@@ -207,7 +207,7 @@ def test_the_message_and_then_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
         rewards = []
         for action in path:
             obs, reward, terminated, *_ = env.step(action)
-            rewards.append(reward)
+            rewards.append(float(reward))
             if terminated:
                 break
         if rewards[-1] == 1:

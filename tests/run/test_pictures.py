@@ -97,6 +97,16 @@ def test_imagined_futures_stand_between_truth_and_difference(heard: bool) -> Non
         assert abs(shown[2] - (128 + 10 * t)) < 8
 
 
+def test_symbols_have_a_colour_each() -> None:
+    truth = np.zeros((1, 3, 16, 16, 17), np.uint8)
+    for symbol in range(16):
+        truth[:, :, symbol, :, symbol] = 255
+    frame = _frames(film.open_loop(truth, truth, None, None, vocabulary=VOCABULARY, context=2))[0]
+    rows = [tuple(frame[30 + 12 * symbol + 6, 110]) for symbol in range(16)]
+    assert len(set(rows)) == 16
+    assert all(max(colour) > 200 for colour in rows)
+
+
 def _rows(count: int) -> list[dict[str, float]]:
     return [
         {
