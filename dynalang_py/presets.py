@@ -40,32 +40,46 @@ def _preset(function: Callable[[], Config]) -> Callable[[], Config]:
 
 @_preset
 def babyai() -> Config:
-    """Go to the thing that is named, one room of 5×5 cells; learned in minutes on two CPU cores."""
+    """Go to the thing that is named, one room of 5×5 cells; learned in minutes on two CPU cores.
+
+    The layers are those of the 2023 family, whose LayerNorm PyTorch computes in one pass on a CPU: an update takes
+    about two thirds of the time that it takes with the 2025 layers. How it learns is 2025's: one optimiser, critic
+    trained on replay, replayed latents. Reward and end of an episode are rare and small beside an image; they weigh ten
+    times as much as usual, without which the model took longer to see that they depend on the sentence.
+    """
     size = parts("cpu")
+    model: WorldModelConfig = size["model"]
     return Config(
         env=BabyAIConfig(task="BabyAI-GoToLocalS5N2-v0", tile_size=4),
-        model=size["model"],
-        behavior=replace(size["behavior"], horizon=10, discount_horizon=50),
-        optimizer=OptimizerConfig(lr=3e-4, warmup=100),
+        model=replace(
+            model,
+            family="dreamer2023",
+            encoder=replace(model.encoder, cnn_depth=8),
+            reward_scale=10.0,
+            continue_scale=10.0,
+        ),
+        behavior=replace(size["behavior"], horizon=10, discount_horizon=50, entropy=3e-3),
+        optimizer=OptimizerConfig(lr=1e-3, warmup=100),
         replay=ReplayConfig(capacity=200_000),
+        envs=16,
         batch_size=16,
-        batch_length=32,
-        train_ratio=64,
-        steps=20_000,
+        batch_length=16,
+        train_ratio=24,
+        steps=100_000,
         minutes=5,
-        eval_every=5_000,
+        eval_every=0,
     )
 
 
 @_preset
 def babyai_local() -> Config:
-    """Go to one of eight things in a room of 8×8 cells, six of them in the way; an hour or two on two CPU cores."""
+    """Go to one of eight things in a room of 8×8 cells, seven of them in the way; an hour or two on two CPU cores."""
     return replace(
         babyai(),
         env=BabyAIConfig(task="BabyAI-GoToLocal-v0", tile_size=4),
         replay=ReplayConfig(capacity=500_000),
-        steps=300_000,
-        minutes=None,
+        steps=1_000_000,
+        minutes=90,
         eval_every=25_000,
     )
 
@@ -76,7 +90,7 @@ def gotodoor() -> Config:
     return replace(
         babyai(),
         env=BabyAIConfig(task="MiniGrid-GoToDoor-5x5-v0"),
-        steps=60_000,
+        steps=200_000,
         minutes=15,
         eval_every=10_000,
     )

@@ -129,7 +129,7 @@ def test_the_wheel_holds_every_file_under_one_name(wheel: Path) -> None:
         f"{inside}/{file.relative_to(ROOT / folder).as_posix()}"
         for folder, inside in folders.items()
         for file in (ROOT / folder).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and not {"__pycache__", ".ruff_cache"} & set(file.parts)
     }
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}

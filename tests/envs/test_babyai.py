@@ -179,15 +179,15 @@ def test_the_mission_is_read_before_anything_moves() -> None:
     assert obs["is_read_step"] == 0
     assert env.level.step_count == 0
     random = np.random.default_rng(0)
-    done = False
-    while not done:  # from the last word on it is the same episode
+    while True:  # from the last word on it is the same episode
         action = random.integers(3)
         obs, *rest, _ = env.step(action)
         plain, *expected, _ = level.step(action)
         assert rest == expected
         assert obs["is_read_step"] == 0
         np.testing.assert_array_equal(obs["image"], plain["image"])
-        done = rest[1] or rest[2]
+        if rest[1] or rest[2]:
+            break
 
 
 def test_silence_takes_no_time_to_read() -> None:
