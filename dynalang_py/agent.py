@@ -274,14 +274,14 @@ class Agent:
         for name in ("random/learning", "random/acting", "updates"):
             if name not in state:
                 raise UserError(f"the checkpoint has no {name!r}, which this agent needs")
-        self.model.load_state_dict(_checked(state, "world_model/", self.model.state_dict()))
-        self.behavior.load_state_dict(_checked(state, "behavior/", self.behavior.state_dict()))
-        params = dict(self._named_parameters())
         strange = {name.split("/")[1] for name in state if name.startswith("optimizer/")} - self.optimizers.keys()
         if strange:
             raise UserError(
                 f"the checkpoint has the optimizer {min(strange)!r}; here there are {', '.join(self.optimizers)}"
             )
+        self.model.load_state_dict(_checked(state, "world_model/", self.model.state_dict()))
+        self.behavior.load_state_dict(_checked(state, "behavior/", self.behavior.state_dict()))
+        params = dict(self._named_parameters())
         for part, optimizer in self.optimizers.items():
             optimizer.state.clear()
             prefix = f"optimizer/{part}/"

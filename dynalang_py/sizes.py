@@ -79,7 +79,7 @@ def parts(name: str) -> dict[str, Any]:
             prior_layers=1 if size.layers else 2,
         ),
         decoder=DecoderConfig(units=size.units, layers=inner),
-        heads=HeadConfig(units=size.units, layers=size.layers if old and size.layers else outer),
+        heads=HeadConfig(units=size.units, layers=outer),
         kl=KLConfig(dyn=0.5 if old else 1.0),
         stored_latents=not old,
     )

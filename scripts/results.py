@@ -37,34 +37,27 @@ class Experiment:
     """Levels to draw beside the curve, by name."""
 
 
+LISTENING = {
+    "eval": ["--episodes", "512"],
+    "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
+    "eval-random": ["--episodes", "512", "--policy", "random"],
+}
 EXPERIMENTS = {
     "babyai": Experiment(
         train=["babyai"],
-        evals={
-            "eval": ["--episodes", "512"],
-            "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
-            "eval-random": ["--episodes", "512", "--policy", "random"],
-        },
+        evals=LISTENING,
         metric="success",
         title="BabyAI-GoToLocalS5N2-v0, five minutes on two cores",
     ),
     "gotodoor": Experiment(
         train=["gotodoor"],
-        evals={
-            "eval": ["--episodes", "512"],
-            "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
-            "eval-random": ["--episodes", "512", "--policy", "random"],
-        },
+        evals=LISTENING,
         metric="success",
         title="MiniGrid-GoToDoor-5x5-v0, fifteen minutes on two cores",
     ),
     "babyai-local": Experiment(
         train=["babyai-local"],
-        evals={
-            "eval": ["--episodes", "512"],
-            "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
-            "eval-random": ["--episodes", "512", "--policy", "random"],
-        },
+        evals=LISTENING,
         metric="success",
         title="BabyAI-GoToLocal-v0 from pixels, two cores",
     ),
@@ -117,7 +110,8 @@ def _write_curve(path: Path, rows: list[dict[str, Any]]) -> None:
             for name in COLUMNS[3:]:
                 pairs = [(row.get(f"episode/{name}"), n) for row, n in zip(part, count, strict=True)]
                 known = [(value, n) for value, n in pairs if value is not None and value == value]
-                means.append(np.average(*zip(*known, strict=True)) if known else float("nan"))
+                total = sum(n for _, n in known)
+                means.append(sum(value * n for value, n in known) / total if known else float("nan"))
             last = part[-1]
             writer.writerow([last["step"], last["episodes"], f"{last['minutes']:.3f}", *(f"{m:.4f}" for m in means)])
 
