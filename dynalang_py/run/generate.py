@@ -1,0 +1,50 @@
+"""`dynalang generate`: what a model that has read goes on to say."""
+
+from dataclasses import dataclass
+
+from dynalang_py.errors import UserError
+from dynalang_py.run import checkpoint as checkpoints
+from dynalang_py.run.folder import RunFolder
+from dynalang_py.run.pretrain import build_reader, check_tokenizer, run_tokenizer
+from dynalang_py.text.config import PretrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    prompt: str = ""
+    """Text that the model goes on from."""
+    tokens: int = 40
+    """At most this many tokens; fewer if it ends the document."""
+    temperature: float = 0.7
+    """Below 1 it says what is likely more often than it would; 0 says the likeliest."""
+    seed: int = 0
+    """Another seed says something else."""
+    draws: int = 16
+    """Samples of the prior that are averaged for each token."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("tokens", 1), ("temperature", 0), ("seed", 0), ("draws", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def generate(folder: RunFolder, config: GenerateConfig) -> str:
+    """The prompt and what the newest checkpoint of a run of reading makes of it.
+
+    Raises UserError for a prompt that is empty, a folder that is no such run, or a tokenizer that isn't the run's.
+    """
+    if not config.prompt.strip():
+        raise UserError('the prompt is empty; name one, as in: --prompt "Pick up the"')
+    settings = folder.load_as(PretrainConfig)
+    checkpoint = checkpoints.load(folder.checkpoints)
+    if checkpoint is None:
+        raise UserError(f"{folder.path} has no checkpoint yet")
+    tokenizer = run_tokenizer(folder, settings.tokenizer)
+    check_tokenizer(checkpoint, tokenizer)
+    reader = build_reader(settings, tokenizer.size)
+    reader.load_state_dict(checkpoint.tensors, everything=False)
+    prompt = tokenizer.encode(config.prompt)
+    said = reader.write(
+        prompt, config.tokens, config.temperature, end=tokenizer.end, seed=config.seed, draws=config.draws
+    )
+    return tokenizer.decode([*prompt, *said])

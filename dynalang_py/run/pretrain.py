@@ -1,0 +1,348 @@
+"""The loop of reading: windows of text, updates, looks at held-out text; checkpoints and metrics as in training."""
+
+import math
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynalang_py import config as configs
+from dynalang_py.agent import NonFiniteError
+from dynalang_py.errors import UserError
+from dynalang_py.run import checkpoint as checkpoints
+from dynalang_py.run.checkpoint import Checkpoint
+from dynalang_py.run.clock import Clock
+from dynalang_py.run.console import Face, Progress, duration
+from dynalang_py.run.folder import RunFolder
+from dynalang_py.run.logger import Logger
+from dynalang_py.run.signals import StopRequest
+from dynalang_py.text import baselines
+from dynalang_py.text.config import FREE_TO_RESUME, PretrainConfig
+from dynalang_py.text.reader import Prediction, Reader
+from dynalang_py.text.tokens import Tokens, tokenise
+from dynalang_py.text.windows import Windows, once
+from dynalang_py.tokenizers import Tokenizer, load
+from dynalang_py.tokenizers.t5 import SIZE as T5_SIZE
+
+SAMPLES, PROMPT, WRITTEN = 3, 8, 40
+"""How many held-out documents are continued at each look, from how many tokens, by how many."""
+EVAL_STREAMS, EVAL_LENGTH = 32, 64
+"""Shape of the windows in which held-out text is read."""
+
+
+@dataclass
+class Progressed:
+    """How far a run has read. Part of every checkpoint."""
+
+    updates: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Time spent training; looks at held-out text, checkpoints and the encoding of the corpus left out."""
+    sessions: int = 0
+
+
+def pretrain(config: PretrainConfig, *, resume: bool = False) -> None:
+    """Teach a world model to read, in `config.run_dir`; with `resume`, go on with the run that lies there.
+
+    Returns when the run is finished, or when SIGINT or SIGTERM asked for its end; either way it is saved.
+    Raises UserError for whatever its user can put right.
+    """
+    folder = RunFolder(config.run_dir)
+    if not resume:
+        folder.check_new("pretrain")
+    face = Face()
+    with ExitStack() as stack:
+        stack.enter_context(folder.locked())
+        checkpoint = checkpoints.load(folder.checkpoints) if resume else None
+        if checkpoint:
+            for notice in checkpoint.damaged.values():
+                face.say(f"dynalang: {notice}; going back to {checkpoint.path}")
+            checkpoints.set_aside(checkpoint)
+        Pretrainer(config, folder, checkpoint, face, stack).run()
+
+
+def build_reader(config: PretrainConfig, vocab: int, device: Any = None) -> Reader:
+    """An untrained world model for so many token ids. device: instead of the one in the settings."""
+    device = device or configs.resolve_device(config.device)
+    return Reader(
+        config.spec(vocab),
+        model=config.model,
+        optimizer=config.optimizer,
+        streams=config.batch_size,
+        device=device,
+        precision=configs.resolve_precision(config.precision, device),
+        seed=config.seed,
+    )
+
+
+def vocabulary_size(config: PretrainConfig) -> int:
+    """Ids of a tokenizer; T5's are known without its file."""
+    return T5_SIZE if config.tokenizer == "t5" else load(config.tokenizer).size
+
+
+def run_tokenizer(folder: RunFolder, name: str) -> Tokenizer:
+    """The tokenizer of a run: the file that the run keeps, or the one that is called so."""
+    kept = sorted(folder.path.glob("tokenizer.*"))
+    return load(kept[0] if kept else name)
+
+
+class Pretrainer:
+    """Everything that a run of reading needs while it lasts."""
+
+    def __init__(
+        self, config: PretrainConfig, folder: RunFolder, checkpoint: Checkpoint | None, face: Face, stack: ExitStack
+    ) -> None:
+        """checkpoint: where to go on. stack: closes what is opened here."""
+        self.config, self.folder, self.face = config, folder, face
+        self.done = Progressed(**checkpoint.state["progress"]) if checkpoint else Progressed()
+        self.done.sessions += 1
+        if checkpoint:
+            check_same(checkpoint, config)
+        self.tokenizer = run_tokenizer(folder, config.tokenizer)
+        self.train, self.valid = self._texts()
+        if checkpoint:
+            check_tokenizer(checkpoint, self.tokenizer)
+            if checkpoint.state["text"] != [self.train.key, self.valid.key]:
+                raise UserError(f"the text is not the one that {folder.path} began with; a run goes on with its own")
+        self.reader = build_reader(config, self.tokenizer.size)
+        self.windows = Windows(self.train, config.batch_size, config.batch_length, seed=config.seed, reset=config.reset)
+        if checkpoint:
+            self.reader.load_state_dict(checkpoint.tensors)
+            self.windows.load_state(checkpoint.state["windows"])
+        named = Path(config.tokenizer).expanduser()
+        if named.is_file() and not list(folder.path.glob("tokenizer.*")):
+            shutil.copyfile(named, folder.path / f"tokenizer{''.join(named.suffixes[-2:]) or '.model'}")
+        configs.save(config, folder.config)  # what can fail at the start is behind us: the folder is a run
+        self.stop = stack.enter_context(StopRequest())
+        resume_at = self.done.updates if self.done.sessions > 1 else None
+        self.logger = stack.enter_context(Logger(folder.metrics, folder.events, resume_at))
+        self.clock = Clock()
+        self.metrics: dict[str, list[float]] = {}  # since the last row
+        self.logged = self.done.updates, self.done.tokens  # at the last row
+        self.speed = 0.0
+        self.found: dict[str, float] = {}  # at the last look
+        self.baselines = self._baselines()
+
+    def run(self) -> None:
+        self._introduce()
+        try:
+            with Progress(self.face) as progress:
+                self._loop(progress)
+        except NonFiniteError as error:
+            raise UserError(
+                f"training stopped at update {self.done.updates}: {error}; the last checkpoint is good"
+            ) from error
+        path = self.folder.path
+        if self.stop.received:
+            self.face.say(f"Stopped at update {self.done.updates:,}. Go on with: dynalang pretrain --resume {path}")
+        else:
+            self._conclude()
+
+    @property
+    def finished(self) -> bool:
+        minutes = self.config.minutes
+        return self.done.updates >= self.config.updates or (minutes is not None and self._seconds() >= 60 * minutes)
+
+    def learn(self) -> dict[str, float]:
+        """One update; returns its figures."""
+        with self.clock("text"):
+            token, first = self.windows.next()
+        with self.clock("update"):
+            figures = self.reader.update(token, first)
+        self.done.updates += 1
+        self.done.tokens += token.size
+        return figures
+
+    def _loop(self, progress: Progress) -> None:
+        config, done = self.config, self.done
+        saved_at = self._seconds()
+        self.clock.restart()
+        while not self.finished and not self.stop.received:
+            for name, value in self.learn().items():
+                self.metrics.setdefault(name, []).append(value)
+            if progress.due():
+                progress.draw(self._line())
+            if self.clock.elapsed >= config.log_every:
+                self._log()
+                progress.log(self._line())
+            if config.eval_every and done.updates % config.eval_every == 0 and not self.finished:
+                progress.draw(f"{self._line()} | reading held-out text")
+                self._look(self.valid.head(config.eval_tokens))
+            if self._seconds() - saved_at >= 60 * config.checkpoint_minutes:
+                saved_at = self._seconds()
+                self._save()
+        self._log()
+        self._save()
+        if not self.stop.received:
+            progress.draw(f"{self._line()} | reading all held-out text")
+            self._look(self.valid, name="final")
+
+    def _texts(self) -> tuple[Tokens, Tokens]:
+        """Text to learn from, and text that is held out."""
+        config = self.config
+        if not config.corpus:
+            raise UserError("name a corpus, as in: dynalang pretrain text-small --corpus corpus.txt")
+        cache = (config.cache or self.folder.tokens).expanduser()
+        self.face.say("Reading the corpus ...")
+        tokens = tokenise(config, config.corpus, self.tokenizer, cache)
+        if config.valid:
+            return tokens, tokenise(config, config.valid, self.tokenizer, cache)
+        if tokens.documents < 2:
+            raise UserError("the corpus is one document, of which nothing can be held out; name other text by --valid")
+        kept = tokens.documents - max(1, round(config.valid_share * tokens.documents))
+        return tokens.part(0, kept), tokens.part(kept, tokens.documents)
+
+    def _seconds(self) -> float:
+        return self.done.seconds + self.clock.elapsed
+
+    def _log(self) -> None:
+        """Write a row of metrics, if anything happened since the last, and begin the next."""
+        if self.done.updates == self.logged[0]:
+            return
+        seconds, shares = self.clock.restart()
+        self.done.seconds += seconds
+        self.speed = (self.done.tokens - self.logged[1]) / seconds
+        row = {f"train/{name}": float(np.mean(values)) for name, values in self.metrics.items()}
+        row |= {f"time/{name}": share for name, share in shares.items()}
+        row |= {"speed/tokens_per_s": self.speed, "epoch": self.windows.epoch}
+        self.logger.scalars({**row, **self._so_far()}, self.done.updates)
+        self.logged, self.metrics = (self.done.updates, self.done.tokens), {}
+
+    def _so_far(self) -> dict[str, float]:
+        return {"tokens": self.done.tokens, "minutes": self._seconds() / 60}
+
+    def _look(self, held_out: Tokens, name: str = "valid") -> None:
+        """Measure how well held-out text is predicted, beside the baselines on the same tokens, and write on."""
+        with self.clock.paused():
+            config = self.config
+            windows = once(held_out, EVAL_STREAMS, EVAL_LENGTH, reset=config.reset)
+            parts: list[Prediction] = []
+            for part in self.reader.score(windows, config.draws):
+                if self.stop.received:
+                    return
+                parts.append(part)
+            nats, one_draw = (sum(getattr(part, key) for part in parts) for key in ("nats", "nats_one_draw"))
+            self.found = perplexities(nats, held_out) | {"perplexity_one_draw": math.exp(one_draw / len(held_out))}
+            if name == "final":
+                self.baselines = self._baselines(held_out)
+            row = {f"{name}/{key}": value for key, value in self.found.items()}
+            for baseline, values in self.baselines.items():
+                row |= {f"{name}/{baseline}_{key}": value for key, value in values.items()}
+            self.logger.scalars({**row, f"{name}/tokens": len(held_out), **self._so_far()}, self.done.updates)
+            self.logger.text("samples", self._samples(held_out), self.done.updates)
+
+    def _samples(self, held_out: Tokens) -> str:
+        """Beginnings of held-out documents, and how the model goes on, as a Markdown list."""
+        lines = []
+        for i in range(min(SAMPLES, held_out.documents)):
+            prompt = held_out[i][:PROMPT].tolist()
+            said = self.reader.write(prompt, WRITTEN, 0.7, end=self.tokenizer.end, seed=i)
+            lines.append(f"- **{self.tokenizer.decode(prompt)}** {self.tokenizer.decode(said)}")
+        return "\n".join(lines)
+
+    def _baselines(self, held_out: Tokens | None = None) -> dict[str, dict[str, float]]:
+        """Perplexities of counting words, on the tokens of each look (or on `held_out`)."""
+        held_out = held_out or self.valid.head(self.config.eval_tokens)
+        single = baselines.unigram(self.train, held_out, self.tokenizer.size)
+        found = {"unigram": perplexities(single * len(held_out), held_out)}
+        try:
+            triple = baselines.trigram(self.train, held_out, self.tokenizer.end)
+        except UserError as error:
+            self.face.say(f"dynalang: {error}")
+            return found
+        return found | {"trigram": perplexities(triple * len(held_out), held_out)}
+
+    def _save(self) -> None:
+        with self.clock.paused():
+            checkpoints.save(
+                self.folder.checkpoints,
+                self.done.updates,
+                self.reader.state_dict(),
+                {
+                    "config": configs.to_dict(self.config),
+                    "progress": asdict(self.done) | {"seconds": self._seconds()},
+                    "windows": self.windows.state(),
+                    "text": [self.train.key, self.valid.key],
+                    "tokenizer": self.tokenizer.identity,
+                },
+            )
+
+    def _line(self) -> str:
+        """Where the run stands, in one line."""
+        done, config = self.done, self.config
+        speed = self.speed or (done.tokens - self.logged[1]) / max(self.clock.elapsed, 1e-9)
+        parts = [f"{done.updates:,} updates", f"{done.tokens:,} tokens", f"{speed:,.0f} tokens/s"]
+        if self.found:
+            parts.append(f"perplexity {self.found['perplexity']:.2f}")
+        left = [(config.updates - done.updates) * config.batch_size * config.batch_length / speed] if speed else []
+        left += [60 * config.minutes - self._seconds()] if config.minutes else []
+        if left:
+            parts.append(f"{duration(max(0, min(left)))} left")
+        return " | ".join(parts)
+
+    def _introduce(self) -> None:
+        """Say what is about to run."""
+        device, train, valid = self.reader.device, self.train, self.valid
+        rows = [(f"parameters: {name}", f"{count:,}") for name, count in self.reader.parameter_table().items()]
+        rows += [
+            ("tokenizer", f"{self.config.tokenizer}, {self.tokenizer.size:,} ids"),
+            ("text", f"{len(train):,} tokens in {train.documents:,} documents"),
+            ("held out", f"{len(valid):,} tokens in {valid.documents:,} documents"),
+            *((f"{name}, held out", shown(values)) for name, values in self.baselines.items()),
+            ("device", f"{device.type}, {self.reader.precision}"),
+            ("folder", str(self.folder.path)),
+        ]
+        begun = f"Going on at update {self.done.updates:,}"
+        self.face.table("Reading" if self.done.sessions == 1 else begun, rows)
+
+    def _conclude(self) -> None:
+        """Say what came of it and where it lies."""
+        path, done = self.folder.path, self.done
+        minutes = f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""
+        self.face.table(
+            f"Finished: {done.updates:,} updates, {done.tokens:,} tokens, {duration(done.seconds)} of training",
+            [
+                ("perplexity, held out", shown(self.found)),
+                *((name, shown(values)) for name, values in self.baselines.items()),
+                ("TensorBoard", f"tensorboard --logdir {path}"),
+                ("metrics", str(self.folder.metrics)),
+                ("checkpoint", str(checkpoints.find(self.folder.checkpoints)[0])),
+                ("write", f'dynalang generate {path} --prompt "..."'),
+                ("fine-tune", f"dynalang train PRESET --pretrained {path}"),
+                ("go on", f"dynalang pretrain --resume {path} --updates {2 * done.updates}{minutes}"),
+            ],
+        )
+
+
+def perplexities(nats: float, text: Tokens) -> dict[str, float]:
+    """exp of the mean surprise per token and per character; the end of a document counts as both."""
+    return {
+        "perplexity": math.exp(nats / len(text)),
+        "perplexity_per_character": math.exp(nats / int(text.characters.sum())),
+    }
+
+
+def shown(found: Mapping[str, float]) -> str:
+    """Perplexities in words."""
+    return f"{found['perplexity']:.2f} per token, {found['perplexity_per_character']:.3f} per character"
+
+
+def check_tokenizer(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
+    """Raise UserError if a checkpoint was made with another tokenizer."""
+    if checkpoint.state.get("tokenizer") != tokenizer.identity:
+        old = str(checkpoint.state.get("tokenizer"))
+        raise UserError(
+            f"{checkpoint.path} was made with another tokenizer (SHA-256 {old[:12]}…, here"
+            f" {tokenizer.identity[:12]}…): its ids stand for other words"
+        )
+
+
+def check_same(checkpoint: Checkpoint, config: PretrainConfig) -> None:
+    """Raise UserError if the checkpoint belongs to settings that learn otherwise than `config` does."""
+    old = configs.from_dict(checkpoint.state["config"], PretrainConfig)
+    if difference := configs.first_difference(old, config, FREE_TO_RESUME):
+        raise UserError(f"{checkpoint.path} was made by other settings: {difference}")

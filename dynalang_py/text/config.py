@@ -1,0 +1,175 @@
+"""Every setting of a run that reads text alone, and the presets of such runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dynalang_py.config import FREE, Device, Precision
+from dynalang_py.contract import StepSpec
+from dynalang_py.errors import UserError, nearest
+from dynalang_py.nn.optim import OptimizerConfig
+from dynalang_py.sizes import parts
+from dynalang_py.text.tokens import TextConfig
+from dynalang_py.world_model import WorldModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TextConfig):
+    tokenizer: str = "english"
+    """What turns text into tokens: english, bytes, t5, or the path of a sentencepiece model."""
+    model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    """What reads."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """How the weights move."""
+    image: tuple[int, int, int] = (0, 0, 0)
+    """Height, width and channels of what a later agent will see. All zeros leave the image's parts out; fine-tuning
+    makes them then."""
+    actions: int = 1
+    """Choices of the action that a later agent will have; while it reads it takes none."""
+
+    valid: tuple[str, ...] = ()
+    """Text that is held out, named like the corpus; none holds out the end of the corpus."""
+    valid_share: float = 0.05
+    """Share of the corpus's documents, counted from its end, that is held out where `valid` is empty."""
+    run_dir: Path = Path("runs/text")
+    """Folder that this run makes and keeps everything in."""
+    updates: int = 1_000_000
+    """Stop after this many updates of the weights."""
+    minutes: float | None = None
+    """Stop after this many minutes of training, if that comes first; evaluations do not count."""
+    seed: int = 0
+    """Decides weights, the order of documents and every random choice."""
+    batch_size: int = 64
+    """Streams that are read side by side (B)."""
+    batch_length: int = 32
+    """Tokens of each stream in an update (T)."""
+    eval_every: int = 1_000
+    """Updates between two looks at held-out text; 0 looks at the end alone."""
+    eval_tokens: int = 20_000
+    """Held-out text of each look: its first documents, up to this many tokens. The last look takes all."""
+    draws: int = 16
+    """Samples by which the probability of a held-out token is estimated; fewer make the perplexity look worse."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints; one is also written at the end and when the run is interrupted."""
+    log_every: float = 5.0
+    """Seconds between two rows of metrics."""
+    device: Device = "auto"
+    """Where the model computes; auto takes the GPU if there is one."""
+    precision: Precision = "auto"
+    """Type of the matrix products; auto takes bfloat16 where the hardware multiplies it natively."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least = {"actions": 1, "updates": 1, "seed": 0, "batch_size": 1, "batch_length": 2, "eval_every": 0}
+        for name, bound in (least | {"eval_tokens": 1, "draws": 2}).items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        for name in ("minutes", "checkpoint_minutes", "log_every"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be greater than 0, got {value}")
+        if not 0 < self.valid_share < 1:
+            raise ValueError(f"valid_share must be between 0 and 1, got {self.valid_share}")
+
+    def spec(self, vocab: int) -> StepSpec:
+        """What the model reads and predicts, with so many token ids."""
+        images = {"image": self.image} if any(self.image) else {}
+        return StepSpec(images=images, vocab=vocab, actions=(self.actions,))
+
+
+FREE_TO_RESUME = (*FREE, "updates", "eval_tokens", "draws", "corpus", "valid", "cache", "workers")
+"""Settings that may change when a run goes on. Files may have moved; that they hold the same is checked by hashes."""
+
+
+def text_small() -> PretrainConfig:
+    """A world model that reads text alone, for two CPU cores; an hour teaches it a small corpus.
+
+    The layers are those of the 2023 family, whose LayerNorm PyTorch computes in one pass on a CPU. The losses are the
+    published ones, and one more: what the prior says before a token is heard (`foretell_scale`). Without it the
+    posterior learns codes for the tokens that the prior takes very long to predict.
+    """
+    model: WorldModelConfig = parts("cpu-large")["model"]
+    model = replace(
+        model,
+        family="dreamer2023",
+        encoder=replace(model.encoder, layers=1),
+        rssm=replace(model.rssm, prior_layers=1),
+        decoder=replace(model.decoder, layers=1),
+        kl=replace(model.kl, dyn=0.5),
+        image_scale=0.0,
+        token_scale=1.0,
+        foretell_scale=1.0,
+        reward_scale=0.0,
+        continue_scale=0.0,
+    )
+    return PretrainConfig(model=model, optimizer=OptimizerConfig(lr=2e-3, warmup=100), batch_size=128)
+
+
+def text_debug() -> PretrainConfig:
+    """Reads a few pages in seconds: a tiny world model that tries an installation."""
+    small = text_small()
+    model = replace(
+        small.model,
+        encoder=replace(small.model.encoder, cnn_depth=2, units=32),
+        rssm=replace(small.model.rssm, deter=64, hidden=32, stoch=8, classes=8),
+        decoder=replace(small.model.decoder, units=32),
+        heads=replace(small.model.heads, units=16),
+    )
+    return replace(
+        small,
+        model=model,
+        tokenizer="bytes",
+        optimizer=OptimizerConfig(lr=1e-2, warmup=10),
+        updates=200,
+        batch_size=8,
+        batch_length=16,
+        eval_every=100,
+        eval_tokens=1_000,
+        log_every=0.5,
+        precision="float32",
+    )
+
+
+def dynalang_text() -> PretrainConfig:
+    """Published: a world model that reads text alone, 512 windows of 128 tokens per update, 194M parameters.
+
+    Image and action are Messenger's in shape, since stage 2 is what the release fine-tunes on: the published count of
+    193.6M is that of the world model with encoder and decoder of that 16×16×17 image, which reading leaves untouched
+    (174.1M without them). Reward, continue flag and image are not learned. T5's vocabulary; the belief is never reset.
+    """
+    size = parts("xlarge")
+    model: WorldModelConfig = size["model"]
+    model = replace(
+        model,
+        decoder=replace(model.decoder, image_loss="bernoulli"),
+        image_scale=0.0,
+        token_scale=1.0,
+        reward_scale=0.0,
+        continue_scale=0.0,
+    )
+    return PretrainConfig(
+        model=model,
+        optimizer=size["optimizer"],
+        tokenizer="t5",
+        reset=False,
+        image=(16, 16, 17),
+        actions=5,
+        batch_size=512,
+        batch_length=128,
+        checkpoint_minutes=15,
+        log_every=300,
+    )
+
+
+READERS: dict[str, Callable[[], PretrainConfig]] = {
+    preset.__name__.replace("_", "-"): preset for preset in (text_small, text_debug, dynalang_text)
+}
+
+
+def get(name: str) -> PretrainConfig:
+    """The settings behind a name; they put the run into runs/NAME. Raises UserError for a name that there isn't."""
+    if name not in READERS:
+        raise UserError(
+            f"there is no preset {name!r} for reading; there are {', '.join(READERS)}.{nearest(name, READERS)}"
+        )
+    return replace(READERS[name](), run_dir=Path("runs", name))
