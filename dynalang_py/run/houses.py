@@ -1,0 +1,35 @@
+"""`dynalang houses`: make a data set of houses and instructions, and tell what is in it."""
+
+import time
+
+from dynalang_py.envs.vln.houses.dataset import HousesConfig, make_dataset
+from dynalang_py.run.console import Face, Progress, duration
+
+
+def make_houses(config: HousesConfig) -> None:
+    """Make the data set with a live line, then print a summary.
+
+    Raises:
+        UserError: What `make_dataset` refuses.
+    """
+    face, begin = Face(), time.monotonic()
+    with Progress(face) as progress:
+
+        def show(done: int, total: int) -> None:
+            left = (time.monotonic() - begin) / done * (total - done)
+            progress.draw(f"{done} of {total} houses, {duration(left)} left")
+
+        summary = make_dataset(config, show)
+    rows = [("furniture", summary["furniture"])]
+    for split, counts in summary["splits"].items():
+        rows.append(
+            (
+                split,
+                f"{counts['houses']:,} houses, {counts['paths']:,} paths, {counts['episodes']:,} episodes; "
+                f"median path {counts['median_path_m']:.1f} m, {counts['median_expert_actions']:.0f} actions",
+            )
+        )
+    rows.append(("vocabulary", f"{summary['words']} words"))
+    rows.append(("made in", duration(time.monotonic() - begin)))
+    face.table(f"{config.out}: level {config.level}, seed {config.seed}", rows)
+    face.say(f"dynalang train vln --env.data {config.out}    trains in it.")

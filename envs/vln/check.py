@@ -1,0 +1,105 @@
+"""What is there to navigate: splits, scenes, ground truth and simulators, found before anything starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from dynalang_py.envs.vln.episodes import read_episodes, read_ground_truth
+from dynalang_py.envs.vln.layout import episode_path, ground_truth_path, scene_path, splits
+from dynalang_py.envs.vln.simulator import Body, Camera, SimulatorName, make_simulator
+from dynalang_py.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    name: str
+    path: Path
+    """The episode file."""
+    episodes: int = 0
+    scenes: int = 0
+    missing: tuple[str, ...] = ()
+    """Scene ids whose files aren't there."""
+    has_goals: bool = False
+    """Whether all episodes tell where to stop."""
+    has_truth: bool = False
+    """Whether there is ground truth for all episodes."""
+    problem: str = ""
+    """Why the files can't be read; empty if they can."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether its episodes can be walked and scored."""
+        return bool(self.episodes) and self.has_goals and not self.missing and not self.problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    splits: tuple[Split, ...]
+    simulators: dict[str, str]
+    """Name → why it can't be used; empty if it can."""
+
+    @property
+    def obstacle(self) -> str:
+        """Why no episode at all can be walked, in a sentence; empty if some can."""
+        if not any(split.usable for split in self.splits):
+            return f"no split can be walked: {'; '.join(f'{split.name} {trouble(split)}' for split in self.splits)}"
+        if all(self.simulators.values()):
+            return f"there is no simulator: {' '.join(self.simulators.values())}"
+        return ""
+
+
+def inspect(data: Path, scenes: Path | None) -> Report:
+    """Look at all that the task needs. Raises UserError if there are no episodes below `data`."""
+    data = Path(data).expanduser()
+    names = splits(data)
+    if not names:
+        episode_path(data, "train")  # tells what is missing
+    found = tuple(_split(data, scenes, name) for name in names)
+    return Report(splits=found, simulators={name: _without(name) for name in get_args(SimulatorName)})
+
+
+def trouble(split: Split) -> str:
+    """What keeps a split from being walked; empty if nothing does."""
+    if split.problem:
+        return f"can't be read ({split.problem})"
+    if not split.episodes:
+        return "holds no episode"
+    if split.missing:
+        return f"lacks {len(split.missing)} of {split.scenes} scenes, such as {split.missing[0]}"
+    return "" if split.has_goals else "tells no goals"
+
+
+def _split(data: Path, scenes: Path | None, name: str) -> Split:
+    path = episode_path(data, name)
+    truth = ground_truth_path(path)
+    try:
+        episodes = read_episodes(path).episodes
+        known = read_ground_truth(truth) if truth.is_file() else {}
+    except UserError as error:
+        return Split(name=name, path=path, problem=str(error))
+    wanted = tuple(dict.fromkeys(episode.scene_id for episode in episodes))
+    return Split(
+        name=name,
+        path=path,
+        episodes=len(episodes),
+        scenes=len(wanted),
+        missing=tuple(scene for scene in wanted if not _is_there(scene, data, scenes)),
+        has_goals=all(episode.goals for episode in episodes),
+        has_truth=all(str(episode.episode_id) in known for episode in episodes),
+    )
+
+
+def _is_there(scene: str, data: Path, scenes: Path | None) -> bool:
+    try:
+        scene_path(scene, data, scenes)
+    except UserError:
+        return False
+    return True
+
+
+def _without(simulator: str) -> str:
+    try:
+        make_simulator(simulator, Camera(), Body()).close()
+    except UserError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,82 @@
+"""A house to walk in: two rooms and a doorway between them, with episodes in VLN-CE's format."""
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from dynalang_py.envs.vln.episodes import Episode, EpisodeFile, Goal, Instruction, write_episodes
+
+SCENE = "house/house.glb"
+
+
+class World(NamedTuple):
+    """data: the folder of episodes. They lie in its split "train", three of them, and in "test", without goals."""
+
+    data: Path
+    scene: Path
+
+
+def quaternion(yaw: float) -> tuple[float, float, float, float]:
+    """Turned to the left by so many degrees, from -z."""
+    half = np.radians(yaw) / 2
+    return (0.0, float(np.sin(half)), 0.0, float(np.cos(half)))
+
+
+def episode(number: int, start: tuple[float, float], goal: tuple[float, float], yaw: float, text: str) -> Episode:
+    return Episode(
+        episode_id=number,
+        scene_id=SCENE,
+        start_position=(start[0], 0.0, start[1]),
+        start_rotation=quaternion(yaw),
+        goals=(Goal(position=(goal[0], 0.0, goal[1]), radius=1.0),),
+        instruction=Instruction(text=text),
+    )
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Floor 8 × 4 m around the origin; the wall at x = 0 has a doorway from z = -0.5 to 0.5. A red box is inside."""
+    for package in ("trimesh", "embreex", "scipy"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    import trimesh
+
+    def box(low: tuple[float, ...], high: tuple[float, ...], colour: tuple[int, ...]) -> trimesh.Trimesh:
+        mesh = trimesh.creation.box(bounds=[low, high])
+        mesh.visual = trimesh.visual.TextureVisuals(
+            material=trimesh.visual.material.PBRMaterial(baseColorFactor=[*colour, 255])
+        )
+        return mesh
+
+    grey, red, brown = (180, 180, 190), (220, 30, 30), (150, 110, 70)
+    house = trimesh.Scene(
+        [
+            box((-4, -0.1, -2), (4, 0, 2), brown),
+            box((-4, 2.5, -2), (4, 2.6, 2), grey),
+            *(box((x - 0.05, 0, -2), (x + 0.05, 2.5, 2), grey) for x in (-4, 4)),
+            *(box((-4, 0, z - 0.05), (4, 2.5, z + 0.05), grey) for z in (-2, 2)),
+            *(box((-0.05, 0, low), (0.05, 2.5, high), grey) for low, high in ((-2, -0.5), (0.5, 2))),
+            box((3, 0, 1), (3.8, 1.4, 1.8), red),
+        ]
+    )
+    data = tmp_path_factory.mktemp("world")
+    scene = data / "scenes" / SCENE
+    scene.parent.mkdir(parents=True)
+    house.export(scene)
+    # Without this file a GLB counts as z-up, as Matterport3D's are.
+    stage = {"render_asset": scene.name, "up": [0, 1, 0], "front": [0, 0, -1], "requires_lighting": False}
+    scene.with_name("house.stage_config.json").write_text(json.dumps(stage))
+    episodes = (
+        episode(1, (-3.0, -1.0), (3.0, -1.0), 0.0, "Leave the room and turn right."),
+        episode(2, (-2.0, 1.0), (-2.0, -1.0), 0.0, "Go straight, then stop."),
+        episode(3, (3.0, -1.5), (-3.0, 1.5), 90.0, "Walk to the other room."),
+    )
+    write_episodes(EpisodeFile(episodes=episodes), data / "train" / "train.json.gz")
+    hidden = EpisodeFile(episodes=tuple(replace(item, goals=None) for item in episodes))
+    write_episodes(hidden, data / "test" / "test.json.gz")
+    return World(data, scene)

@@ -1,0 +1,124 @@
+"""From houses to a trained agent and its table of metrics, by the commands that people type."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynalang_py import cli, presets
+from dynalang_py.contract import StepSpec
+from dynalang_py.envs import VLNConfig
+from dynalang_py.errors import UserError
+from dynalang_py.run.build import build_agent
+from dynalang_py.run.train import train
+
+
+@pytest.fixture(scope="session")
+def run(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny agent that looked on while the expert walked."""
+    folder = tmp_path_factory.mktemp("runs") / "vln"
+    config = replace(
+        presets.get("debug"),
+        env=VLNConfig(data=world.data, image_size=16, max_steps=60),
+        run_dir=folder,
+        steps=600,
+        prefill=400,
+        expert_prefill=1.0,
+        expert_share=0.5,
+        eval_every=0,
+        eval_episodes=3,
+        baseline_episodes=3,
+    )
+    train(config)
+    return folder
+
+
+def evaluate(capsys: pytest.CaptureFixture[str], run: Path, *args: str) -> dict[str, Any]:
+    assert cli.main(["eval", str(run), "--json", *args]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_expert_fills_the_replay(run: Path) -> None:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    begun = [row for row in rows if row["step"] <= 400 and "episode/success" in row]
+    assert all(row["episode/success"] == 1 for row in begun)
+    actions = np.fromfile(run / "replay" / "action.raw", np.uint8)
+    assert (actions == 1).sum() > 250  # chance would step forward in 150 of 600 steps
+
+
+def test_the_table_has_every_metric_with_its_interval(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    found = evaluate(capsys, run, "--policy", "expert", "--split", "train", "--simulator", "embree")
+    summary = found["summary"]
+    for name in ("success", "spl", "ne", "osr", "tl", "ndtw", "sdtw"):
+        assert {"mean", "low", "high"} <= summary[name].keys()
+        assert summary[name]["episodes"] == 3  # each one of the split, once
+    assert summary["success"]["mean"] == 1
+    assert summary["sdtw"]["mean"] > 0.7
+    episodes = json.loads(Path(found["results"]).read_text())["episodes"]
+    assert len({episode["text"] for episode in episodes}) == 3
+    assert all(episode["ne"] < 0.5 for episode in episodes)
+
+
+def test_the_agent_is_measured_on_another_split_and_filmed(
+    capsys: pytest.CaptureFixture[str], run: Path, world: Any, tmp_path: Path
+) -> None:
+    file = (world.data / "train" / "train.json.gz").read_bytes()
+    (tmp_path / "val_unseen.json.gz").write_bytes(file)
+    args = ("--data", str(tmp_path), "--scenes", str(world.data / "scenes"), "--split=val_unseen")
+    found = evaluate(capsys, run, *args, "--video", "1", "--max-steps", "10")
+    assert found["env"]["split"] == "val_unseen"
+    assert found["summary"]["acting_length"]["high"] <= 10
+    assert Path(found["video"]).stat().st_size > 1000
+
+
+def test_the_table_for_people_names_split_and_simulator(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    assert cli.main(["eval", str(run), "--policy", "random"]) == 0
+    out = capsys.readouterr().out
+    assert "vln train in embree, 3 episodes, mean and 95 % interval" in out
+    assert all(f"\n {name} " in out for name in ("success", "spl", "ne", "osr", "tl", "ndtw", "sdtw"))
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("--split", "val_unsen"), "no split 'val_unsen'"),
+        (("--simulator", "habitat"), "habitat"),
+        (("--simulator", "embre"), "--env.simulator is 'embre'; allowed is 'embree', 'habitat'"),
+        (("--spilt", "train"), "there is no option --spilt. Did you mean '--env.split'?"),
+        (("--data", "nowhere"), "there is no folder nowhere with episodes"),
+        (("--policy", "chance"), "allowed is 'agent', 'random', 'expert'"),
+        (("--episodes", "0"), "episodes must be at least 1, got 0"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    capsys: pytest.CaptureFixture[str], run: Path, args: tuple[str, ...], sentence: str
+) -> None:
+    assert cli.main(["eval", str(run), *args]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_world_without_an_expert_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="dummy-discrete has no expert; vln has one"):
+        train(replace(presets.get("debug"), expert_share=0.1, run_dir=tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"expert_share must be from 0 to 1, got 1\.5"):
+        replace(presets.get("debug"), expert_share=1.5)
+
+
+def test_the_preset_knows_its_size_without_any_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["presets", "vln", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["settings"]["env"]["kind"] == "vln"
+    assert shown["parameters"]["total"] > 1e6
+
+
+def test_an_agent_that_is_overruled_remembers_what_was_done() -> None:
+    config = presets.get("debug")
+    agent = build_agent(config, StepSpec.from_spaces(*config.env.spaces()))
+    state = agent.did(agent.initial(2), np.array([[1], [3]], np.uint8))
+    assert state["action"].tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
