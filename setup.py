@@ -15,6 +15,8 @@ EXTRAS = {
     # langroom asks for pygame, which it never imports, minigrid for pygame-ce, and both own the folder pygame/. Either
     # serves minigrid; to have one alone, scripts/setup_venv.sh installs langroom without its dependencies.
     "langroom": ["langroom"],
+    "vln": ["trimesh>=4.6", "embreex>=4.4", "scipy>=1.11", "pillow"],
+    "text": ["kaldingram"],  # trigrams to compare with
 }
 DEV = ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"]
 
@@ -27,7 +29,7 @@ setup(
     python_requires=">=3.10",
     packages=[*FOLDERS, *(f"{name}.{part}" for name, folder in FOLDERS.items() for part in find_packages(folder))],
     package_dir=FOLDERS,
-    package_data={"dynalang_py": ["py.typed"], "dynalang_py.tokenizers": ["*.model"]},
+    package_data={"dynalang_py": ["py.typed"], "dynalang_py.tokenizers": ["assets/*"]},
     entry_points={"console_scripts": ["dynalang = dynalang_py.cli:main"]},
     install_requires=[
         "torch>=2.4",

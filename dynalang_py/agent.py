@@ -1,6 +1,6 @@
 """Agent = world model + behavior: it acts, and it learns from windows of experience."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,11 +16,14 @@ from dynalang_py.errors import UserError
 from dynalang_py.nn.functional import entropy
 from dynalang_py.nn.optim import LaProp, OptimizerConfig, adam
 from dynalang_py.nn.random import Noise
+from dynalang_py.nn.saving import checked, load_optimizer_state, optimizer_state
 from dynalang_py.world_model.model import Learned, WorldModel, WorldModelConfig
 from dynalang_py.world_model.rssm import State
 
 Precision = Literal["float32", "bfloat16"]
 Arrays = Mapping[str, np.ndarray[Any, Any]]
+BesideLoss = Callable[["Agent"], tuple[Tensor, dict[str, Tensor]]]
+"""Agent → a loss (a scalar with gradient), and figures to show."""
 
 PARTS = ("world model", "dream", "actor and critic", "backward", "optimizer")
 """The parts of an update, as `dynalang bench` and torch.profiler name them."""
@@ -119,6 +122,10 @@ class Agent:
             {name: value.cpu().numpy() for name, value in latent.items()},
         )
 
+    def did(self, state: State, action: np.ndarray[Any, Any]) -> State:
+        """The state after `act` where something else was done than what it chose: action (N, components)."""
+        return {**state, "action": encode_action(self.spec, self._tensor(action))}
+
     # -- learning ---------------------------------------------------------------------------------------------------
 
     @property
@@ -130,20 +137,25 @@ class Agent:
         """Name → (shape, dtype) of what replay keeps for the agent beside each step."""
         return self.model.dynamics.replay_fields() if self.replay_context else {}
 
-    def update(self, batch: Arrays) -> tuple[dict[str, float], dict[str, np.ndarray[Any, Any]]]:
+    def update(
+        self, batch: Arrays, beside: BesideLoss | None = None
+    ) -> tuple[dict[str, float], dict[str, np.ndarray[Any, Any]]]:
         """Learn from one batch of windows (B, context + T, …).
 
+        beside: gives a further loss of the world model, such as that of text; the same step follows both.
         Returns figures to show, and refreshed latents (B, T, …) for replay. Raises NonFiniteError before any weight of
         the part concerned is touched.
         """
         window, state = self._window(batch)
         with record_function("world model"), self._autocast():
             learned = self.model.learn(window, state, self.noise, self._continue_target())
-        figures = _figures(learned)
+            more, figures = beside(self) if beside else (None, {})
+        figures |= _figures(learned)
+        believed = learned.loss.mean() if more is None else learned.loss.mean() + more
         _require_finite(figures)  # before the return scale, which outlives the update, takes anything in
         if self.optimizer_config.joint:
             wants, replay_value = self._want(learned, window)
-            loss = learned.loss.mean() + wants.actor.mean() + wants.critic.mean()
+            loss = believed + wants.actor.mean() + wants.critic.mean()
             figures |= wants.figures | {"loss/actor": wants.actor.mean(), "loss/critic": wants.critic.mean()}
             if replay_value is not None:
                 loss = loss + self.behavior.config.replay_value * replay_value.mean()
@@ -151,12 +163,12 @@ class Agent:
             _require_finite(figures)
             figures |= self._step(loss, "joint")
         else:
-            figures |= self._step(learned.loss.mean(), "model")
+            figures |= self._step(believed, "model")
             wants, _ = self._want(learned, window)
             figures |= wants.figures | {"loss/actor": wants.actor.mean(), "loss/critic": wants.critic.mean()}
             _require_finite(figures)
-            figures |= self._step(wants.actor.mean(), "actor")
-            figures |= self._step(wants.critic.mean(), "critic")
+            # Each loss moves its own part alone: one backward pass serves both.
+            figures |= self._step(wants.actor.mean() + wants.critic.mean(), "actor", "critic")
         self.behavior.follow(first=self.updates == 0)
         self.updates += 1
         latent = self.model.dynamics.to_replay(learned.posterior) if self.replay_context else {}
@@ -181,15 +193,20 @@ class Agent:
             dreamed = wants.returns[:, 0].unflatten(0, (-1, last))
             return wants, self.behavior.replay_value_loss(self.model.dynamics.feature(start), replayed, dreamed)
 
-    def _step(self, loss: Tensor, name: str) -> dict[str, Tensor]:
-        optimizer = self.optimizers[name]
-        params = [p for group in optimizer.param_groups for p in group["params"]]
-        optimizer.zero_grad(set_to_none=True)
+    def _step(self, loss: Tensor, *names: str) -> dict[str, Tensor]:
+        """One backward pass, then a step of each of these optimizers."""
+        params = {name: [p for group in self.optimizers[name].param_groups for p in group["params"]] for name in names}
+        for name in names:
+            self.optimizers[name].zero_grad(set_to_none=True)
         with record_function("backward"):
-            loss.backward(inputs=params)
-        grads = [p.grad for p in params if p.grad is not None]
+            loss.backward(inputs=[p for part in params.values() for p in part])
         with record_function("optimizer"):
-            return {f"grad_norm/{name}": self._descend(optimizer, grads, name)}
+            return {
+                f"grad_norm/{name}": self._descend(
+                    self.optimizers[name], [p.grad for p in part if p.grad is not None], name
+                )
+                for name, part in params.items()
+            }
 
     def _descend(self, optimizer: torch.optim.Optimizer, grads: list[Tensor], name: str) -> Tensor:
         """Clip and step; returns the norm of the whole gradient before clipping."""
@@ -234,22 +251,13 @@ class Agent:
 
     def parameter_table(self) -> dict[str, int]:
         """Parameters per part; `total` leaves the slow critic out, as published counts do."""
-        model, behavior = self.model, self.behavior
-        parts: dict[str, list[nn.Module | None]] = {
-            "image encoder": [model.encoder.image],
-            "text encoder": [model.encoder.flat],
-            "dynamics": [model.dynamics],
-            "image decoder": [model.decoder.image],
-            "text decoder": [model.decoder.flat, getattr(model.decoder, "outs", None)],
-            "reward": [model.reward],
-            "continue": [model.go_on],
-            "actor": [behavior.actor, behavior.actor_out],
-            "critic": [behavior.critic],
+        behavior = self.behavior
+        parts = {
+            **self.model.parts(),
+            "actor": [*behavior.actor.parameters(), *behavior.actor_out.parameters()],
+            "critic": list(behavior.critic.parameters()),
         }
-        table = {
-            part: sum(p.numel() for module in modules if module is not None for p in module.parameters())
-            for part, modules in parts.items()
-        }
+        table = {part: sum(p.numel() for p in params) for part, params in parts.items()}
         table["total"] = sum(p.numel() for p in self._trained())
         return {part: count for part, count in table.items() if count}
 
@@ -259,11 +267,7 @@ class Agent:
         """Everything that learning changes, as one flat dictionary of tensors."""
         state = {f"world_model/{name}": value for name, value in self.model.state_dict().items()}
         state |= {f"behavior/{name}": value for name, value in self.behavior.state_dict().items()}
-        names: dict[Tensor, str] = {p: name for name, p in self._named_parameters()}
-        for part, optimizer in self.optimizers.items():
-            for param, values in optimizer.state.items():
-                for key, value in values.items():
-                    state[f"optimizer/{part}/{names[param]}/{key}"] = torch.as_tensor(value)
+        state |= optimizer_state(self.optimizers, dict(self._named_parameters()))
         state["random/learning"] = self.noise.generator.get_state()
         state["random/acting"] = self.acting_noise.generator.get_state()
         state["updates"] = torch.tensor(self.updates)
@@ -273,25 +277,10 @@ class Agent:
         """Put a state_dict back; UserError names the first tensor that is missing, unknown or of another shape."""
         for name in ("random/learning", "random/acting", "updates"):
             if name not in state:
-                raise UserError(f"the checkpoint has no {name!r}, which this agent needs")
-        strange = {name.split("/")[1] for name in state if name.startswith("optimizer/")} - self.optimizers.keys()
-        if strange:
-            raise UserError(
-                f"the checkpoint has the optimizer {min(strange)!r}; here there are {', '.join(self.optimizers)}"
-            )
-        self.model.load_state_dict(_checked(state, "world_model/", self.model.state_dict()))
-        self.behavior.load_state_dict(_checked(state, "behavior/", self.behavior.state_dict()))
-        params = dict(self._named_parameters())
-        for part, optimizer in self.optimizers.items():
-            optimizer.state.clear()
-            prefix = f"optimizer/{part}/"
-            for name in (name for name in state if name.startswith(prefix)):
-                owner, _, key = name.removeprefix(prefix).rpartition("/")
-                if owner not in params:
-                    raise UserError(f"the checkpoint has {name!r}, which this agent has not")
-                value = state[name]
-                kept = value.to(self.device, copy=True) if value.ndim else _scalar(optimizer, value)
-                optimizer.state[params[owner]][key] = kept
+                raise UserError(f"the checkpoint has no {name!r}, which is needed here")
+        self.model.load_state_dict(checked(state, "world_model/", self.model.state_dict()))
+        self.behavior.load_state_dict(checked(state, "behavior/", self.behavior.state_dict()))
+        load_optimizer_state(self.optimizers, dict(self._named_parameters()), state, self.device)
         self.noise.generator.set_state(state["random/learning"].cpu())
         self.acting_noise.generator.set_state(state["random/acting"].cpu())
         self.updates = int(state["updates"])
@@ -371,21 +360,3 @@ def _figures(learned: Learned) -> dict[str, Tensor]:
     for name, state in (("posterior", learned.posterior), ("prior", learned.prior)):
         figures[f"model/{name}_entropy"] = entropy(state["logit"].detach()).sum(-1).mean()
     return figures
-
-
-def _checked(state: Mapping[str, Tensor], prefix: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    for name, value in own.items():
-        if name not in found:
-            raise UserError(f"the checkpoint has no {prefix + name!r}, which this agent needs")
-        if found[name].shape != value.shape:
-            raise UserError(
-                f"{prefix + name!r} has shape {tuple(found[name].shape)} in the checkpoint, {tuple(value.shape)} here"
-            )
-    for name in found.keys() - own.keys():
-        raise UserError(f"the checkpoint has {prefix + name!r}, which this agent has not")
-    return found
-
-
-def _scalar(optimizer: torch.optim.Optimizer, value: Tensor) -> Any:
-    return int(value) if isinstance(optimizer, LaProp) else value.clone()

@@ -6,10 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dynalang_py.errors import UserError, nearest
 from dynalang_py.options import parse, refuse_options
 from dynalang_py.run.machine import keep_freed_memory
+
+if TYPE_CHECKING:
+    from dynalang_py.run.evaluate import EvalConfig
 
 HELP = """\
 usage: dynalang VERB [options]
@@ -30,6 +34,19 @@ Train agents that listen while they act, and see what they learned.
   dynalang eval runs/a --episodes 100       play episodes with fixed seeds and print a table
   dynalang eval runs/a --env.language shuffled    does it listen? tell it somebody else's sentence
   dynalang eval runs/a --json --video 3     for programs; and film three episodes
+
+  dynalang tokenizer train corpus.txt --vocab-size 4000 --out tok.model     learn pieces of words from text
+  dynalang tokenizer show "go to the blue sofa" --tokenizer tok.model       what it makes of a sentence
+
+  dynalang houses --out data/houses         make furnished houses, and instructions for ways through them
+  dynalang pretrain text-small --corpus corpus.txt --tokenizer tok.model --run-dir runs/text    learn from text alone
+  dynalang pretrain --resume runs/text
+  dynalang generate runs/text --prompt "Pick up the" --tokens 40
+  dynalang train homegrid-task --pretrained runs/text --remap-vocabulary      and live with what was read
+
+  dynalang vln check data/houses            which episodes, scenes and simulators are there to navigate
+  dynalang train vln --env.data data/houses
+  dynalang eval runs/vln --split val_unseen       the metrics of navigation on houses that it has never seen
 
   dynalang bench                            how fast this machine trains
 
@@ -95,17 +112,18 @@ def _presets(args: list[str]) -> None:
     if names:
         from dynalang_py.run.describe import describe
         from dynalang_py.sizes import resized
+        from dynalang_py.text import config as readers
 
-        config = presets.get(names[0])
-        config = config if size is None else resized(config, size)
+        find = readers.get if names[0] in readers.READERS else presets.get
+        config = find(names[0]) if size is None else resized(find(names[0]), size)
         describe(names[0], config, presets.summary(names[0]), as_json=as_json)
     elif as_json:
         import json
 
-        print(json.dumps({name: presets.summary(name) for name in presets.PRESETS}, indent=2))
+        print(json.dumps({name: presets.summary(name) for name in presets.names()}, indent=2))
     else:
-        width = max(map(len, presets.PRESETS))
-        for name in presets.PRESETS:
+        width = max(map(len, presets.names()))
+        for name in presets.names():
             print(f"{name:{width}}  {presets.summary(name)}")
 
 
@@ -134,6 +152,11 @@ def _train(args: list[str]) -> None:
         size, args = _take_option(args, "--size", "the name of a size")
         if size is not None:
             saved = resized(saved, size)
+        pretrained, args = _take_option(args, "--pretrained", "the folder of a run of dynalang pretrain")
+        if pretrained is not None:
+            from dynalang_py.run.pretrained import adopt
+
+            saved = adopt(saved, Path(pretrained))
     else:
         saved = RunFolder(Path(resume)).load()
         prog, about = f"dynalang train --resume {resume}", f"Go on with the run in {resume}."
@@ -152,6 +175,63 @@ def _train(args: list[str]) -> None:
     train(config, resume=resume is not None)
 
 
+def _pretrain(args: list[str]) -> None:
+    if _asks_help(args) and args[0].startswith("-"):
+        print(
+            "usage: dynalang pretrain PRESET --corpus FILE... [options]   teach a world model to read\n"
+            "       dynalang pretrain --resume RUN [options]              go on with one; limits may change\n\n"
+            "dynalang pretrain PRESET --help lists the options; text-small is the preset for two CPU cores."
+        )
+        return
+    if not args:
+        raise UserError("name a preset, as in: dynalang pretrain text-small --corpus corpus.txt")
+    from dynalang_py import presets
+    from dynalang_py.config import first_difference
+    from dynalang_py.run.folder import RunFolder
+    from dynalang_py.run.pretrain import pretrain
+    from dynalang_py.sizes import resized
+    from dynalang_py.text import config as readers
+
+    resume, args = _take_option(args, "--resume", "the folder of a run")
+    if resume is None:
+        if args[0].startswith("-"):
+            raise UserError(f"name a preset before {args[0]}, as in: dynalang pretrain text-small {args[0]} ...")
+        name = args.pop(0)
+        saved = readers.get(name)
+        prog, about = f"dynalang pretrain {name}", presets.summary(name)
+        size, args = _take_option(args, "--size", "the name of a size")
+        if size is not None:
+            saved = resized(saved, size)
+    else:
+        saved = RunFolder(Path(resume)).load_as(readers.PretrainConfig)
+        prog, about = f"dynalang pretrain --resume {resume}", f"Go on with the run in {resume}."
+    config = parse(readers.PretrainConfig, saved, args, prog, about)
+    if resume is not None:
+        if config.run_dir != saved.run_dir:
+            raise UserError(f"a run goes on where it lies, in {saved.run_dir}; leave out --run-dir")
+        if difference := first_difference(saved, config, readers.FREE_TO_RESUME):
+            raise UserError(
+                f"a run that goes on keeps its settings, but {difference}; limits such as --updates may change"
+            )
+    keep_freed_memory()
+    pretrain(config, resume=resume is not None)
+
+
+def _generate(args: list[str]) -> None:
+    if _asks_help(args) and args[0].startswith("-"):
+        print("usage: dynalang generate RUN --prompt TEXT\n\ndynalang generate RUN --help lists the options.")
+        return
+    if not args or args[0].startswith("-"):
+        raise UserError('name the folder of a run, as in: dynalang generate runs/text --prompt "Pick up the"')
+    from dynalang_py.run.folder import RunFolder
+    from dynalang_py.run.generate import GenerateConfig, generate
+
+    path = args.pop(0)
+    about = "Let a model that has read go on from a prompt."
+    config = parse(GenerateConfig, GenerateConfig(), args, f"dynalang generate {path}", about)
+    print(generate(RunFolder(Path(path)), config))
+
+
 def _eval(args: list[str]) -> None:
     if not args or (_asks_help(args) and args[0].startswith("-")):
         if not args:
@@ -166,6 +246,7 @@ def _eval(args: list[str]) -> None:
     path = args.pop(0)
     folder = RunFolder(Path(path))
     default = EvalConfig(env=folder.load().env)
+    args = [_long(arg, default) for arg in args]
     evaluate_run(folder, parse(EvalConfig, default, args, f"dynalang eval {path}", "Play episodes with fixed seeds."))
 
 
@@ -176,7 +257,98 @@ def _bench(args: list[str]) -> None:
     bench.main(parse(bench.BenchConfig, default, args, "dynalang bench", "Time one full update on this machine."))
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"presets": _presets, "train": _train, "eval": _eval, "bench": _bench}
+def _tokenizer(args: list[str]) -> None:
+    deeds = {"train": _train_tokenizer, "show": _show_tokenizer}
+    if args and args[0] in deeds:
+        deeds[args[0]](args[1:])
+    elif _asks_help(args):
+        print(
+            "usage: dynalang tokenizer train CORPUS... [options]    learn the pieces of words from text files\n"
+            "       dynalang tokenizer show TEXT [options]          what a tokenizer makes of a text\n\n"
+            "A tokenizer turns text into ids, of which a world model reads one per step. It has some of its own:\n"
+            "english (pieces of words), bytes, t5, and the words of homegrid, babyai, langroom and houses.\n\n"
+            "  dynalang tokenizer train corpus.txt --vocab-size 4000 --out tok.model\n"
+            "  dynalang tokenizer train stories/ more.txt.gz           files, also gzipped, and folders of them\n"
+            '  dynalang tokenizer show "go to the blue sofa"           by english, which ships with dynalang\n'
+            '  dynalang tokenizer show "go to the blue sofa" --tokenizer tok.model\n\n'
+            "dynalang tokenizer train --help and dynalang tokenizer show --help list the options."
+        )
+    else:
+        given = f"; there is no {args[0]!r}.{nearest(args[0], deeds)}" if args else ""
+        raise UserError(f"dynalang tokenizer can train and show, as in: dynalang tokenizer train corpus.txt{given}")
+
+
+def _train_tokenizer(args: list[str]) -> None:
+    from dynalang_py.run.tokenizer import TrainTokenizerConfig, train_tokenizer
+
+    corpus, options = _split_options(args)
+    about = "Learn the pieces of words from text files, also gzipped, and folders of them; one document a line."
+    config = parse(TrainTokenizerConfig, TrainTokenizerConfig(), options, "dynalang tokenizer train CORPUS...", about)
+    if not corpus:
+        raise UserError("name a text file or a folder of them, as in: dynalang tokenizer train corpus.txt")
+    train_tokenizer(corpus, config)
+
+
+def _show_tokenizer(args: list[str]) -> None:
+    from dynalang_py.run.tokenizer import ShowTokenizerConfig, show_tokenizer
+
+    words, options = _split_options(args)
+    about = "Show the ids and pieces of a text, and what becomes of it on the way there and back."
+    config = parse(ShowTokenizerConfig, ShowTokenizerConfig(), options, "dynalang tokenizer show TEXT", about)
+    show_tokenizer(" ".join(words), config)
+
+
+def _houses(args: list[str]) -> None:
+    from dynalang_py.envs.vln.houses.dataset import HousesConfig
+    from dynalang_py.run.houses import make_houses
+
+    about = "Make houses and instructions for ways through them, in the format of VLN-CE."
+    make_houses(parse(HousesConfig, HousesConfig(), args, "dynalang houses", about))
+
+
+def _vln(args: list[str]) -> None:
+    if _asks_help(args):
+        print(
+            "usage: dynalang vln check DATA [--scenes DIR] [--json]\n\n"
+            "Tell which episodes below DATA can be walked: their splits, scenes, ground truth, and the simulators."
+        )
+        return
+    if args[:1] != ["check"]:
+        given = f", got {args[0]!r}.{nearest(args[0], ['check'])}" if args else ""
+        raise UserError(f"vln can check a folder, as in: dynalang vln check data/houses{given}")
+    scenes, args = _take_option(args[1:], "--scenes", "a folder")
+    folders = [arg for arg in args if arg != "--json"]
+    refuse_options(folders, ["--json", "--scenes"])
+    if len(folders) != 1:
+        raise UserError(f"name one folder of episodes, as in: dynalang vln check data/houses; got {len(folders)}")
+    from dynalang_py.run.vln import check
+
+    check(Path(folders[0]), Path(scenes) if scenes else None, as_json="--json" in args)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "presets": _presets,
+    "train": _train,
+    "eval": _eval,
+    "pretrain": _pretrain,
+    "generate": _generate,
+    "tokenizer": _tokenizer,
+    "houses": _houses,
+    "vln": _vln,
+    "bench": _bench,
+}
+
+
+def _split_options(args: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before the first option, and the rest."""
+    first = next((i for i, arg in enumerate(args) if arg.startswith("-")), len(args))
+    return args[:first], args[first:]
+
+
+def _long(arg: str, options: "EvalConfig") -> str:
+    """--split as --env.split, and so on: evaluation changes little else than the world."""
+    name = arg[2:].partition("=")[0].replace("-", "_") if arg.startswith("--") else ""
+    return f"--env.{arg[2:]}" if hasattr(options.env, name) and not hasattr(options, name) else arg
 
 
 def _take_option(args: list[str], name: str, needs: str) -> tuple[str | None, list[str]]:

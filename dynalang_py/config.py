@@ -7,10 +7,10 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -20,10 +20,12 @@ from dynalang_py.envs import EnvConfig
 from dynalang_py.errors import UserError, nearest
 from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.replay import ReplayConfig
+from dynalang_py.text.tokens import TextConfig
 from dynalang_py.world_model import WorldModelConfig
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,15 @@ class Config:
     """How the weights move."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     """What the agent remembers of its life."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What the agent reads beside its life, where text_ratio is above 0, in the tokens of its world."""
+    text_ratio: float = 0.0
+    """Windows of text per window of experience in each update; both weigh the same. 0 reads nothing."""
+
+    pretrained: Path | None = None
+    """Run of `dynalang pretrain` whose world model this run begins with; a run that is resumed never loads it again."""
+    remap_vocabulary: bool = False
+    """Where the world's tokenizer differs from that of the pretrained run, keep what was learned of equal pieces."""
 
     run_dir: Path = Path("runs/run")
     """Folder that this run makes and keeps everything in."""
@@ -63,6 +74,10 @@ class Config:
     """How often each environment step is replayed; updates per environment step are this / (batch size · length)."""
     prefill: int = 1024
     """Random steps before the first update."""
+    expert_prefill: float = 0.0
+    """Share of the episodes before the first update that the world's expert walks, where the world has one (vln)."""
+    expert_share: float = 0.0
+    """Share of the later episodes that the expert walks while the agent looks on."""
 
     eval_every: int = 20_000
     """Environment steps between evaluations; 0 evaluates at the end alone."""
@@ -89,6 +104,12 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.text_ratio and not self.text.corpus:
+            raise ValueError(f"text_ratio is {self.text_ratio}, but text.corpus names no text")
+        for name in ("expert_prefill", "expert_share"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {value}")
         for name in ("minutes", "checkpoint_minutes", "log_every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -108,6 +129,7 @@ _LEAST = {
     "batch_length": 2,
     "train_ratio": 0,
     "prefill": 0,
+    "text_ratio": 0,
     "eval_every": 0,
     "eval_episodes": 1,
     "baseline_episodes": 0,
@@ -155,13 +177,13 @@ def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> A
         raise UserError(str(error) if str(error).startswith(at) else f"{at}{error}") from error
 
 
-def save(config: Config, path: Path) -> None:
+def save(config: Any, path: Path) -> None:
     """Write the config as JSON, in one step."""
     files.write(path, json.dumps(to_dict(config), indent=2) + "\n")
 
 
-def load(path: Path) -> Config:
-    """Read a config that `save` wrote. Raises UserError where it can't be."""
+def load(path: Path, kind: type[Kind]) -> Kind:
+    """Read a config of this kind that `save` wrote. Raises UserError where it can't be."""
     try:
         plain = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -169,7 +191,7 @@ def load(path: Path) -> Config:
     if not isinstance(plain, dict):
         raise UserError(f"{path} holds no settings but {plain!r}")
     try:
-        config: Config = from_dict(plain)
+        config: Kind = from_dict(plain, kind)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return config
@@ -184,11 +206,14 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield prefix + key, value
 
 
-def first_difference(old: Config, new: Config) -> str | None:
-    """Name the first setting that decides what is learned and differs: "model.units (was 512, is 256)"."""
+def first_difference(old: Any, new: Any, free: Collection[str] = FREE) -> str | None:
+    """Name the first setting that decides what is learned and differs: "model.units (was 512, is 256)".
+
+    free: the settings that may differ.
+    """
     before, after = dict(flatten(to_dict(old))), dict(flatten(to_dict(new)))
     for name in [*before, *after]:
-        if name.split(".")[0] not in FREE and before.get(name) != after.get(name):
+        if name.split(".")[0] not in free and before.get(name) != after.get(name):
             return f"{name} (was {before.get(name)!r}, is {after.get(name)!r})"
     return None
 

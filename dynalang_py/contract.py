@@ -55,7 +55,7 @@ class StepSpec:
         vectors: dict[str, int] = {}
         vocab = token_embed = 0
         for name, space in sorted(observation.spaces.items()):
-            if name.startswith("log_") or name == "is_read_step":
+            if name.startswith("log_") or name in ("is_read_step", "expert"):
                 continue
             if name == "token" and isinstance(space, spaces.Discrete):
                 vocab = int(space.n)

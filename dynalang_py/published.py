@@ -7,10 +7,11 @@ and our defaults.
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from dynalang_py.config import Config
-from dynalang_py.envs import EnvConfig, HomeGridConfig, LangRoomConfig, MessengerConfig, SyntheticConfig
+from dynalang_py.envs import EnvConfig, HomeGridConfig, LangRoomConfig, MessengerConfig, VLNConfig
 from dynalang_py.replay import ReplayConfig
 from dynalang_py.sizes import parts
 from dynalang_py.world_model import WorldModelConfig
@@ -158,22 +159,37 @@ def dynalang_messenger_s3() -> Config:
 def dynalang_vln() -> Config:
     """Published: navigation in houses, 30M steps, 268M parameters; 31.5 % success on the training instructions.
 
-    The observations are synthetic until an environment with houses is chosen by other settings: noise in the shapes of
-    the task (colour and depth of 64×64 with three channels each, T5-small's embeddings, four actions, 40 steps of
-    reading before 500 of walking). All else is published. The reward of a wrong stop, -10 in the paper and 0 in the
-    release, belongs to the environment that is missing here.
+    R2R in continuous environments (VLN-CE) on scans of Matterport3D, drawn by Habitat with 256×256 pixels and shown
+    with 64×64. `--env.data` and `--env.scenes` say where episodes and scans lie; neither can be shipped. A wrong stop
+    costs 10, as in the paper; in the release it costs nothing.
     """
     return _published(
-        SyntheticConfig(
+        VLNConfig(
+            task="vln",
+            language="true",
+            data=Path("data/R2R_VLNCE_v1-3"),
+            scenes=Path("data/scene_datasets/mp3d"),
+            split="train",
+            simulator="habitat",
             image_size=64,
-            channels=3,
+            render_size=256,
             depth_channels=3,
-            pixels="noise",
-            vocab=0,
-            token_embed=512,
-            actions=(4,),
-            read_steps=40,
-            max_steps=540,
+            panorama=False,
+            hfov=90,
+            camera_height=1.25,
+            agent_radius=0.1,
+            sliding=True,
+            tokens="embed",
+            encoder="google-t5/t5-small",
+            embedding=512,
+            read=True,
+            pause=0,
+            max_steps=500,
+            forward=0.25,
+            turn=15,
+            radius=3,
+            stop_reward=1000,
+            stop_penalty=-10,
         ),
         steps=30_000_000,
         envs=4,
@@ -204,39 +220,6 @@ def dynalang_langroom() -> Config:
     )
 
 
-def dynalang_text() -> Config:
-    """Published: a world model that reads text alone, 512 windows of 128 tokens per update, 194M parameters.
-
-    The observations are synthetic: random ids of T5's 32,100 beside an image of zeros, until a text is chosen by other
-    settings. Image, action and reward are Messenger's in shape, since stage 2 is what the release fine-tunes on: the
-    published count of 193.6M is that of the world model with encoder and decoder of that 16×16×17 image, which
-    pretraining leaves untouched (174.1M without them), and without actor and critic. Reward, continue flag and image
-    are not learned. Offline there is no ratio of updates to steps; here each step makes an update.
-    """
-    size, length = 512, 128
-    config = _published(
-        SyntheticConfig(
-            image_size=16,
-            channels=17,
-            depth_channels=0,
-            pixels="zero",
-            vocab=32_100,
-            token_embed=0,
-            actions=(5,),
-            read_steps=0,
-            max_steps=length,
-        ),
-        steps=100_000_000,
-        envs=1,
-        batch=(size, length),
-        train_ratio=size * length,
-        image_loss="bernoulli",
-        timeout_is_terminal=False,
-    )
-    model = replace(config.model, image_scale=0.0, token_scale=1.0, reward_scale=0.0, continue_scale=0.0)
-    return replace(config, model=model)
-
-
 PUBLISHED: dict[str, Callable[[], Config]] = {
     preset.__name__.replace("_", "-"): preset
     for preset in (
@@ -249,6 +232,5 @@ PUBLISHED: dict[str, Callable[[], Config]] = {
         dynalang_messenger_s3,
         dynalang_vln,
         dynalang_langroom,
-        dynalang_text,
     )
 }

@@ -112,16 +112,19 @@ def resized(config: HasParts, name: str) -> HasParts:
         decoder=replace(model.decoder, image_loss=old.decoder.image_loss),
         image_scale=old.image_scale,
         token_scale=old.token_scale,
+        foretell_scale=old.foretell_scale,
         reward_scale=old.reward_scale,
         continue_scale=old.continue_scale,
     )
-    kept: ActorCriticConfig = config.behavior  # type: ignore[attr-defined]
-    behavior = replace(
-        new["behavior"],
-        horizon=kept.horizon,
-        starts=kept.starts,
-        discount_horizon=kept.discount_horizon,
-        return_lambda=kept.return_lambda,
-        entropy=kept.entropy,
-    )
-    return replace(config, model=model, behavior=behavior, optimizer=new["optimizer"])  # type: ignore[type-var]
+    changed: dict[str, Any] = {"model": model, "optimizer": new["optimizer"]}
+    kept: ActorCriticConfig | None = getattr(config, "behavior", None)  # what only reads has none
+    if kept:
+        changed["behavior"] = replace(
+            new["behavior"],
+            horizon=kept.horizon,
+            starts=kept.starts,
+            discount_horizon=kept.discount_horizon,
+            return_lambda=kept.return_lambda,
+            entropy=kept.entropy,
+        )
+    return replace(config, **changed)  # type: ignore[type-var]

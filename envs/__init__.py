@@ -1,11 +1,12 @@
 """Worlds and instructions: every environment keeps the step contract of `dynalang_py.envs.contract`. Needs no torch."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
 import gymnasium
 
-from dynalang_py.envs import babyai, dummy, homegrid, langroom, messenger, synthetic
+from dynalang_py.envs import babyai, dummy, homegrid, langroom, messenger, synthetic, vln
 from dynalang_py.envs.babyai import BabyAI, BabyAIConfig
 from dynalang_py.envs.dummy import Dummy, DummyConfig
 from dynalang_py.envs.homegrid import HomeGrid, HomeGridConfig
@@ -13,6 +14,7 @@ from dynalang_py.envs.langroom import LangRoom, LangRoomConfig
 from dynalang_py.envs.messenger import Messenger, MessengerConfig
 from dynalang_py.envs.synthetic import Synthetic, SyntheticConfig
 from dynalang_py.envs.vector import VectorEnv
+from dynalang_py.envs.vln import VLN, VLNConfig
 from dynalang_py.errors import UserError
 
 __all__ = [
@@ -23,13 +25,17 @@ __all__ = [
     "LangRoomConfig",
     "MessengerConfig",
     "SyntheticConfig",
+    "VLNConfig",
     "VectorEnv",
     "list_tasks",
     "make",
     "make_vector",
+    "with_expert",
 ]
 
-EnvConfig: TypeAlias = BabyAIConfig | HomeGridConfig | LangRoomConfig | MessengerConfig | DummyConfig | SyntheticConfig
+EnvConfig: TypeAlias = (
+    BabyAIConfig | HomeGridConfig | LangRoomConfig | MessengerConfig | VLNConfig | DummyConfig | SyntheticConfig
+)
 
 
 def make(config: EnvConfig, render_mode: str | None = None) -> gymnasium.Env:
@@ -49,6 +55,8 @@ def make(config: EnvConfig, render_mode: str | None = None) -> gymnasium.Env:
             return LangRoom(config, render_mode)
         case MessengerConfig():
             return Messenger(config, render_mode)
+        case VLNConfig():
+            return VLN(config, render_mode)
         case DummyConfig():
             return Dummy(config, render_mode)
         case SyntheticConfig():
@@ -58,6 +66,13 @@ def make(config: EnvConfig, render_mode: str | None = None) -> gymnasium.Env:
 def make_vector(config: EnvConfig, num_envs: int, processes: bool) -> VectorEnv:
     """`num_envs` environments stepped together, in this process or in one worker process each (see `VectorEnv`)."""
     return VectorEnv(partial(make, config), num_envs, processes)
+
+
+def with_expert(config: EnvConfig) -> EnvConfig:
+    """The same world, telling at each step what an expert would do, as `expert`. Raises UserError if it has none."""
+    if not isinstance(config, VLNConfig):
+        raise UserError(f"{config.task} has no expert; vln has one.")
+    return replace(config, expert=True)
 
 
 def list_tasks() -> dict[str, tuple[str, ...]]:
@@ -71,6 +86,7 @@ def list_tasks() -> dict[str, tuple[str, ...]]:
         "homegrid": homegrid.TASKS,
         "langroom": langroom.TASKS,
         "messenger": messenger.TASKS,
+        "vln": vln.TASKS,
         "dummy": dummy.TASKS,
         "synthetic": synthetic.TASKS,
     }

@@ -20,7 +20,7 @@ from dynalang_py.envs.contract import (
     require,
     silence_prints,
 )
-from dynalang_py.envs.language import Speaker, Vocabulary
+from dynalang_py.envs.language import Speaker, Vocabulary, speaking
 
 COLORS = ("red", "green", "blue", "purple", "yellow", "grey")
 OBJECTS = ("ball", "box", "key", "door")
@@ -52,6 +52,9 @@ class BabyAIConfig:
     the end of the sentence costs as much as to try one object after the other: listening would not pay."""
     pause: int = 1
     """Silent steps between two repetitions of the mission."""
+    tokenizer: str = "babyai"
+    """What turns missions into tokens: babyai (its own words), english, bytes or t5, or the path of a sentencepiece
+    model. Where a tokenizer cuts words into pieces, missions take longer to say."""
 
     def __post_init__(self) -> None:
         check_language("babyai", self.language)
@@ -60,7 +63,7 @@ class BabyAIConfig:
 
     def spaces(self) -> Spaces:
         """Of observations and actions; a level tells its own, so minigrid must be there. Raises UserError."""
-        return _spaces(self, _make_level(self.task))
+        return _spaces(self, _make_level(self.task), speaking("babyai", self.tokenizer).size)
 
 
 def list_tasks() -> tuple[str, ...]:
@@ -113,16 +116,17 @@ class BabyAI(gymnasium.Env[Observation, Any]):
     """
 
     metadata = RENDERING
-    vocabulary = VOCABULARY.pieces
 
     def __init__(self, config: BabyAIConfig, render_mode: str | None = None) -> None:
         self.config = config
         self.render_mode = render_mode
+        self._tokenizer = speaking("babyai", config.tokenizer)
+        self.vocabulary = self._tokenizer.pieces
         self.level: Any = _make_level(config.task)
         self._other: Any = _make_level(config.task) if config.language == "shuffled" else None
         self._view = View(config.tile_size)
         self._speaker = Speaker(config.pause)
-        self.observation_space, self.action_space = _spaces(config, self.level)
+        self.observation_space, self.action_space = _spaces(config, self.level, self._tokenizer.size)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         super().reset(seed=seed)
@@ -130,7 +134,7 @@ class BabyAI(gymnasium.Env[Observation, Any]):
         seen = self.level.gen_obs()  # what reset returns lacks the thing that some levels put into the agent's hands
         self._mission: str = seen["mission"]
         heard = {"true": self._mission, "shuffled": self._draw_mission(), "none": ""}[self.config.language]
-        self._speaker.tell(VOCABULARY.encode(heard))
+        self._speaker.tell(self._tokenizer.encode(heard))
         self._named = named_thing(self._mission)
         self._faced_cell = self._front()
         self._first_faced = np.nan
@@ -225,10 +229,10 @@ class View:
         return Grid.render_tile(thing, agent_dir=3 if agent else None, highlight=visible, tile_size=self.tile_size)
 
 
-def _spaces(config: BabyAIConfig, level: Any) -> Spaces:
+def _spaces(config: BabyAIConfig, level: Any, tokens: int) -> Spaces:
     side = level.agent_view_size * config.tile_size
     size = (side, side, 3)
-    return observation_space(size, len(VOCABULARY), "log_success", "log_first_faced"), level.action_space
+    return observation_space(size, tokens, "log_success", "log_first_faced"), level.action_space
 
 
 def _make_level(task: str) -> Any:

@@ -5,6 +5,7 @@ An observation is a dictionary:
 - `image`: uint8 (H, W, 3).
 - `token`: one id of the environment's closed vocabulary, 0 is silence; or `token_embed`: float32 (D,).
 - `is_read_step`: 1 where the world stands still while an instruction is read.
+- `expert`: the action that an expert would take, where a config asks for one. Agents never see it.
 - `log_text`: the sentence in force, for people. Agents never see keys that start with `log_`.
 - `log_*`: float32 numbers for people. They speak at the last step of an episode and are 0 before; NaN says that the
   question didn't arise in this episode.

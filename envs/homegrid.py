@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium
@@ -27,7 +28,8 @@ from dynalang_py.envs.contract import (
     require,
     silence_prints,
 )
-from dynalang_py.envs.language import PAD
+from dynalang_py.envs.language import PAD, speaking
+from dynalang_py.tokenizers.embeddings import CACHE, Embeddings
 from dynalang_py.tokenizers.shadow import outside_checkout
 
 TASKS = ("homegrid-task", "homegrid-future", "homegrid-dynamics", "homegrid-corrections")
@@ -60,7 +62,15 @@ class HomeGridConfig:
     """Height and width of the image in pixels, taken from homegrid's 96×96 by the nearest pixel."""
     tokens: Literal["closed", "t5", "embed"] = "closed"
     """How a word is heard: closed (as one of the 40 ids that occur), t5 (as one of T5's 32,100 ids, which makes models
-    larger and no wiser) or embed (as T5-small's frozen embedding, `token_embed` instead of `token`)."""
+    larger and no wiser) or embed (as a frozen embedding, T5-small's by default, `token_embed` instead of `token`)."""
+    tokenizer: str = "homegrid"
+    """What turns sentences into ids (tokens: closed): homegrid (the 40 ids that occur), english or bytes, or the path
+    of a sentencepiece model. Where it cuts words into pieces, sentences take longer to say."""
+    encoder: str = "homegrid"
+    """Whose vectors are heard (tokens: embed): homegrid (T5-small's, which come with it), minilm, or a model that the
+    package transformers can fetch, or a folder with one."""
+    cache: Path = CACHE
+    """Folder in which another encoder's vectors are kept, so that each sentence goes through it once."""
     max_steps: int = 100
     """Steps of acting after which an episode is truncated; the steps of reading don't count."""
     num_trashobjs: int = 2
@@ -83,15 +93,10 @@ class HomeGridConfig:
         check_range("homegrid", "read_steps", self.read_steps, 0)
 
     def spaces(self) -> Spaces:
-        """Of observations and actions. Raises UserError for a task that there isn't."""
+        """Of observations and actions. Raises UserError for a task, a tokenizer or an encoder that there isn't."""
         check_task(self.task, TASKS, "HomeGrid")
         size = (self.image_size, self.image_size, 3)
-        heard: dict[str, int | spaces.Box] = {
-            "closed": len(T5_PIECES),
-            "t5": T5_VOCABULARY,
-            "embed": spaces.Box(-np.inf, np.inf, (EMBEDDING,), np.float32),
-        }
-        return observation_space(size, heard[self.tokens], "log_success", "log_tasks"), spaces.Discrete(10)
+        return observation_space(size, _heard(self), "log_success", "log_tasks"), spaces.Discrete(10)
 
 
 class HomeGrid(gymnasium.Env[Observation, Any]):
@@ -119,6 +124,8 @@ class HomeGrid(gymnasium.Env[Observation, Any]):
         self._pixels = ((np.arange(config.image_size) + 0.5) * FULL_SIZE / config.image_size).astype(np.intp)
         if config.tokens == "t5":
             self.vocabulary = tuple(T5_PIECES.get(i, f"<{i}>") for i in range(T5_VOCABULARY))
+        if config.tokens == "closed":
+            self.vocabulary = speaking("homegrid", config.tokenizer).pieces
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         super().reset(seed=seed)
@@ -155,8 +162,17 @@ class HomeGrid(gymnasium.Env[Observation, Any]):
     def _hear(self, heard: dict[str, Any]) -> Observation:
         if self.config.tokens == "embed":
             return {"token_embed": np.array(heard["token_embed"], np.float32)}
-        word = int(heard["token"])
-        return {"token": word if self.config.tokens == "t5" else TOKEN_OF_T5[word]}
+        return {"token": int(heard["token"])}
+
+
+def _heard(config: HomeGridConfig) -> int | spaces.Box:
+    """How many ids there are to hear, or the box of the vectors."""
+    if config.tokens == "t5":
+        return T5_VOCABULARY
+    if config.tokens == "closed":
+        return speaking("homegrid", config.tokenizer).size
+    width = EMBEDDING if config.encoder == "homegrid" else Embeddings(config.encoder, config.cache).width
+    return spaces.Box(-np.inf, np.inf, (width,), np.float32)
 
 
 class _World:
@@ -179,6 +195,7 @@ class _World:
                 p_teleport=config.p_teleport,
             )
         self.wheel.env.preread_max = config.read_steps
+        _retell(self.wheel.env, config)
         self.silence = {"token": PAD, "token_embed": self.wheel.embed_cache["<pad>"]}
 
     def seed(self, source: np.random.Generator) -> None:
@@ -209,6 +226,26 @@ class _World:
             self._python = random.getstate()
             random.setstate(outside)
             np.random.mtrand.set_bit_generator(outside_legacy)
+
+
+def _retell(speech: Any, config: HomeGridConfig) -> None:
+    """Let homegrid say its sentences in other words than T5's: all are looked up here, before the first step."""
+    sentences = [sentence for sentence in speech.cache if sentence != "<pad>"]
+    words: dict[str, Any]
+    if config.tokens == "closed" and config.tokenizer == "homegrid":
+        words = {sentence: [TOKEN_OF_T5[t5] for t5 in speech.cache[sentence].tolist()] for sentence in sentences}
+    elif config.tokens == "closed":
+        tokenizer = speaking("homegrid", config.tokenizer)
+        words = {sentence: tokenizer.encode(sentence) for sentence in sentences}
+    elif config.tokens == "embed" and config.encoder != "homegrid":
+        embeddings = Embeddings(config.encoder, config.cache)
+        words = {sentence: embeddings.embed(sentence) for sentence in sentences}
+        speech.embed_cache = words | {"<pad>": embeddings.silence}  # as many vectors as tokens: it counts the latter
+    else:
+        return
+    speech.cache = words | {"<pad>": PAD}
+    if config.tokens == "closed":
+        speech.embed_cache = speech.cache  # as long as the tokens are, and not heard
 
 
 def _import_homegrid(task: str) -> Any:

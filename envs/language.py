@@ -1,33 +1,30 @@
-"""Sentences become one token per step: closed vocabularies, and a speaker that says a sentence again and again."""
+"""Sentences become one token per step: a speaker that says a sentence again and again."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-PAD = 0
-"""The id of silence in every vocabulary."""
-UNKNOWN = 1
-"""The id of a word outside a `Vocabulary`."""
+from dynalang_py.errors import UserError
+from dynalang_py.tokenizers import Tokenizer, load
+from dynalang_py.tokenizers.closed import PAD, UNKNOWN, Vocabulary
+
+__all__ = ["PAD", "UNKNOWN", "Speaker", "Vocabulary", "speaking"]
 
 
-class Vocabulary:
-    """A closed list of words: id 0 is silence, id 1 stands for every word outside the list, which begins at id 2."""
+def speaking(family: str, name: str) -> Tokenizer:
+    """The tokenizer that a family's config names, if a world can speak through it.
 
-    def __init__(self, words: Iterable[str]) -> None:
-        self.pieces: tuple[str, ...] = ("<pad>", "<unk>", *words)
-        self._ids = {piece: i for i, piece in enumerate(self.pieces)}
-        if len(self._ids) != len(self.pieces):
-            raise ValueError("a vocabulary must not list a word twice")
-
-    def __len__(self) -> int:
-        return len(self.pieces)
-
-    def encode(self, sentence: str) -> list[int]:
-        """Ids of the words and of the punctuation marks, which count as words; upper and lower case are the same."""
-        return [self._ids.get(word, UNKNOWN) for word in re.findall(r"\w+|[^\w\s]", sentence.lower())]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The words of `ids`, separated by spaces, without the silence."""
-        return " ".join(self.pieces[i] for i in ids if i != PAD)
+    Raises:
+        UserError: There is no such tokenizer, or it has no id 0 for silence.
+    """
+    try:
+        tokenizer = load(name)
+    except UserError as error:
+        raise UserError(f"{family}.tokenizer: {error}") from error
+    if tokenizer.pad != PAD:
+        raise UserError(
+            f"{family}.tokenizer is {name!r}, which has no id 0 for silence; models that dynalang tokenizer train "
+            "makes have it, as has T5's"
+        )
+    return tokenizer
 
 
 class Speaker:

@@ -32,7 +32,7 @@ from dynalang_py.envs.contract import (
 )
 from dynalang_py.errors import UserError
 from dynalang_py.tokenizers import t5
-from dynalang_py.tokenizers.embeddings import Embeddings
+from dynalang_py.tokenizers.embeddings import CACHE, Embeddings
 
 TASKS = ("messenger-s1", "messenger-s2", "messenger-s3")
 LIMITS = {"messenger-s1": 4, "messenger-s2": 64, "messenger-s3": 128}
@@ -67,10 +67,11 @@ class MessengerConfig:
     sentencepiece: Path = Path("spiece.model")
     """T5's sentencepiece model, a file that lies beside the weights of every T5 (tokens: t5)."""
     encoder: str = "google-t5/t5-small"
-    """Whose vectors are heard: a T5 that the package transformers can fetch, or a folder with one (tokens: embed)."""
+    """Whose vectors are heard (tokens: embed): a T5 that the package transformers can fetch, a folder with one, or
+    minilm."""
     embedding: int = 512
     """Width of the encoder's vectors."""
-    cache: Path = Path("~/.cache/dynalang_py/embeddings")
+    cache: Path = CACHE
     """Folder in which vectors are kept, so that each sentence goes through the encoder once (tokens: embed)."""
 
     def __post_init__(self) -> None:
@@ -179,11 +180,11 @@ class _Ids:
             self._tokenizer = t5.T5Tokenizer(config.sentencepiece)
         except UserError as error:
             raise UserError(f"messenger.sentencepiece: {error}") from error
-        self.vocabulary = self._tokenizer.vocabulary
+        self.vocabulary = self._tokenizer.pieces
         self.silence = t5.PAD
 
     def read(self, sentence: str) -> list[int]:
-        return self._tokenizer.encode(sentence)
+        return [*self._tokenizer.encode(sentence), t5.END]
 
     def say(self, word: int) -> Observation:
         return {"token": word}

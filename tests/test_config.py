@@ -22,7 +22,7 @@ def test_every_preset_survives_json(name: str) -> None:
 def test_a_saved_config_is_loaded_and_leaves_nothing_else(tmp_path: Path) -> None:
     config = presets.get("debug")
     configs.save(config, tmp_path / "config.json")
-    assert configs.load(tmp_path / "config.json") == config
+    assert configs.load(tmp_path / "config.json", Config) == config
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
@@ -89,7 +89,7 @@ def test_a_file_without_settings_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(content)
     with pytest.raises(UserError, match=r"config\.json"):
-        configs.load(path)
+        configs.load(path, Config)
 
 
 def test_limits_may_differ_and_what_is_learned_may_not() -> None:

@@ -138,9 +138,9 @@ def test_the_wheel_holds_every_file_under_one_name(wheel: Path) -> None:
     assert "Requires-Python: >=3.10" in metadata
     assert "MIT" in metadata
     extras = re.findall(r"^Provides-Extra: (.*)$", metadata, re.MULTILINE)
-    assert set(extras) >= {"homegrid", "babyai", "langroom", "dev", "all"}
+    assert set(extras) >= {"homegrid", "babyai", "langroom", "vln", "dev", "all"}
     in_all = set(re.findall(r'^Requires-Dist: (.+); extra == "all"$', metadata, re.MULTILINE))
-    for extra in ("homegrid", "babyai", "langroom"):
+    for extra in ("homegrid", "babyai", "langroom", "vln"):
         assert set(re.findall(rf'^Requires-Dist: (.+); extra == "{extra}"$', metadata, re.MULTILINE)) <= in_all
 
 

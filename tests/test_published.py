@@ -10,10 +10,11 @@ import pytest
 from dynalang_py import cli, presets
 from dynalang_py.config import Config, flatten, to_dict
 from dynalang_py.contract import StepSpec
-from dynalang_py.envs import HomeGridConfig, LangRoomConfig, MessengerConfig, SyntheticConfig
+from dynalang_py.envs import HomeGridConfig, LangRoomConfig, MessengerConfig, VLNConfig
 from dynalang_py.published import PUBLISHED
 from dynalang_py.run.describe import parameter_table
 from dynalang_py.sizes import resized
+from dynalang_py.text import config as readers
 
 HOMEGRID = tuple(f"dynalang-homegrid-{kind}" for kind in ("task", "future", "dynamics", "corrections"))
 MESSENGER = tuple(f"dynalang-messenger-s{stage}" for stage in (1, 2, 3))
@@ -26,7 +27,6 @@ FIGURES: dict[str, tuple[int, int, float, int, int, float, float]] = {
     "dynalang-messenger-s3": (24, 512, 32, 4096, 0, 50, 148.1),
     "dynalang-vln": (8, 256, 32, 8192, 1024, 30, 267.9),
     "dynalang-langroom": (16, 64, 16, 6144, 2048, 45, 244.9),
-    "dynalang-text": (512, 128, 512 * 128, 4096, 0, 100, 193.6),
 }
 
 # What all of them share: Dynalang's world model, actor-critic and optimisers (arXiv 2308.01399, DreamerV3 of 2023).
@@ -93,12 +93,11 @@ def test_settings_are_the_published_ones(name: str) -> None:
     assert (config.model.rssm.deter, config.model.rssm.bottleneck) == (deter, bottleneck)
     assert config.steps == million_steps * 1e6
     assert config.prefill == windows * length
-    # Time limits are stored as ends in all tasks but LangRoom; a text has neither.
-    assert config.timeout_is_terminal == (name not in ("dynalang-langroom", "dynalang-text"))
-    symbolic = name in (*MESSENGER, "dynalang-text")
-    assert config.model.decoder.image_loss == ("bernoulli" if symbolic else "mse")
-    learned = 0.0 if name == "dynalang-text" else 1.0
-    assert {config.model.image_scale, config.model.reward_scale, config.model.continue_scale} == {learned}
+    # Time limits are stored as ends in all tasks but LangRoom.
+    assert config.timeout_is_terminal == (name != "dynalang-langroom")
+    assert config.model.decoder.image_loss == ("bernoulli" if name in MESSENGER else "mse")
+    assert {config.model.image_scale, config.model.reward_scale, config.model.continue_scale} == {1.0}
+    assert config.model.foretell_scale == 0
 
 
 def test_the_tasks_themselves() -> None:
@@ -108,8 +107,20 @@ def test_the_tasks_themselves() -> None:
         env = presets.get(f"dynalang-messenger-s{stage}").env
         assert env == MessengerConfig(task=f"messenger-s{stage}", tokens="embed", several_roles=share)
     assert presets.get("dynalang-langroom").env == LangRoomConfig(task="answer-only")
-    assert isinstance(presets.get("dynalang-vln").env, SyntheticConfig)
-    assert isinstance(presets.get("dynalang-text").env, SyntheticConfig)
+    env = presets.get("dynalang-vln").env
+    assert isinstance(env, VLNConfig)
+    # Everything but where the data lie, how it is drawn and what is heard is R2R's in continuous environments, too.
+    assert env == VLNConfig(
+        data=env.data,
+        scenes=env.scenes,
+        simulator="habitat",
+        render_size=256,
+        depth_channels=3,
+        tokens="embed",
+        pause=0,
+        radius=3,
+    )
+    assert (env.max_steps, env.forward, env.turn, env.stop_reward, env.stop_penalty) == (500, 0.25, 15, 1000, -10)
 
 
 IMAGE = {"image": (64, 64, 3)}
@@ -122,7 +133,6 @@ IMAGE = {"image": (64, 64, 3)}
         ("dynalang-messenger-s3", StepSpec(images={"image": (16, 16, 17)}, token_embed=512, actions=(5,))),
         ("dynalang-vln", StepSpec(images={"depth": (64, 64, 3), **IMAGE}, token_embed=512, actions=(4,))),
         ("dynalang-langroom", StepSpec(images=IMAGE, vocab=15, actions=(5, 15))),
-        ("dynalang-text", StepSpec(images={"image": (16, 16, 17)}, vocab=32_100, actions=(5,))),
     ],
 )
 def test_what_is_seen_heard_and_done(name: str, spec: StepSpec) -> None:
@@ -161,14 +171,26 @@ def test_the_same_size_again_changes_nothing() -> None:
 
 @pytest.mark.parametrize("size", ["small", "cpu"])
 def test_another_size_keeps_what_belongs_to_the_task(size: str) -> None:
-    text, messenger = (resized(presets.get(name), size) for name in ("dynalang-text", "dynalang-messenger-s1"))
+    text, messenger = resized(readers.get("dynalang-text"), size), resized(presets.get("dynalang-messenger-s1"), size)
     assert text.model.decoder.image_loss == messenger.model.decoder.image_loss == "bernoulli"
     assert (text.model.image_scale, text.model.reward_scale, text.model.continue_scale) == (0, 0, 0)
     assert text.model.encoder.units < 1024
 
 
+def test_the_published_reading_is_that_of_512_windows_of_128() -> None:
+    config = readers.get("dynalang-text")
+    assert (config.batch_size, config.batch_length, config.tokenizer, config.reset) == (512, 128, "t5", False)
+    assert (config.model.image_scale, config.model.reward_scale, config.model.continue_scale) == (0, 0, 0)
+    assert (config.model.token_scale, config.model.foretell_scale) == (1, 0)
+    shared = {name: value for name, value in SHARED.items() if name.split(".")[0] in ("model", "optimizer")}
+    found = dict(flatten(to_dict(config)))
+    assert {key: found[key] for key in shared} == shared
+    assert config.spec(32_100) == StepSpec(images={"image": (16, 16, 17)}, vocab=32_100, actions=(5,))
+
+
 def test_a_world_model_that_reads_alone_has_no_actor(capsys: pytest.CaptureFixture[str]) -> None:
-    table = parameter_table(presets.get("dynalang-text"))
+    table = parameter_table(readers.get("dynalang-text"))
+    assert table["total"] == 193_641_845
     assert not {"actor", "critic"} & table.keys()
     assert {"reward", "continue", "image encoder", "image decoder"} <= table.keys()
     assert {"actor", "critic"} <= parameter_table(presets.get("dynalang-messenger-s1")).keys()

@@ -145,7 +145,7 @@ class ActorCritic(nn.Module):
         config = self.config
         features = dream.features.detach()
         values = self.critic(features)  # over (N, H + 1)
-        value = self.critic(dream.features).mean if self.through_dynamics else values.mean.detach()
+        value = self._opinion(dream.features) if self.through_dynamics else values.mean.detach()
         returns = lambda_returns(
             dream.reward, dream.discount[:, 1:], value[:, 1:], config.return_lambda, last=value[:, -1]
         )
@@ -196,6 +196,12 @@ class ActorCritic(nn.Module):
         with torch.no_grad():
             slow = self.slow_critic(features).mean
         return values.loss(returns) + self.config.slow_weight * values.loss(slow)
+
+    def _opinion(self, features: Tensor) -> Tensor:
+        """The critic's mean with gradient to the features, and none to the critic."""
+        frozen = {name: p.detach() for name, p in self.critic.named_parameters()}
+        opinion: TwoHot = torch.func.functional_call(self.critic, frozen, (features,))
+        return opinion.mean
 
     @torch.no_grad()
     def follow(self, first: bool) -> None:

@@ -9,9 +9,11 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError
 from dynalang_py.run.build import build_agent
 from dynalang_py.run.console import Face
+from dynalang_py.run.pretrain import build_reader, vocabulary_size
+from dynalang_py.text.config import PretrainConfig
 
 
-def describe(name: str, config: Config, summary: str, *, as_json: bool = False) -> None:
+def describe(name: str, config: Config | PretrainConfig, summary: str, *, as_json: bool = False) -> None:
     """Print all settings and the parameters of each part; as JSON, {"settings": ..., "parameters": ...}."""
     settings = to_dict(config)
     try:
@@ -30,15 +32,13 @@ def describe(name: str, config: Config, summary: str, *, as_json: bool = False) 
         face.say(missing)
 
 
-def parameter_table(config: Config) -> dict[str, int]:
+def parameter_table(config: Config | PretrainConfig) -> dict[str, int]:
     """Parameters of each part and in total, counted without memory for a single weight and without the environment.
 
-    Where no reward is predicted there is nothing to want: such presets pretrain a world model, and it alone counts.
-    Raises UserError where the environment's spaces can't be known, because its extra isn't installed.
+    Raises UserError where the environment's spaces can't be known, because its extra isn't installed, or where there is
+    no such tokenizer.
     """
+    if isinstance(config, PretrainConfig):
+        return build_reader(config, vocabulary_size(config), torch.device("meta")).parameter_table()
     spec = StepSpec.from_spaces(*config.env.spaces())
-    table = build_agent(config, spec, torch.device("meta")).parameter_table()
-    if not config.model.reward_scale:
-        behavior = table.pop("actor") + table.pop("critic")
-        table["total"] -= behavior
-    return table
+    return build_agent(config, spec, torch.device("meta")).parameter_table()

@@ -55,6 +55,37 @@ class RandomPolicy:
             action = self.rng.integers(0, self._spec.actions, (n, *shape)).astype(dtype)
         return action, None, {name: np.zeros((n, *shape), dtype) for name, (shape, dtype) in self._keep.items()}
 
+    def did(self, state: Any, action: NDArray[Any]) -> None:
+        return None
+
+
+class Guidable(Policy, Protocol):
+    """A policy that can be overruled."""
+
+    def did(self, state: Any, action: NDArray[Any]) -> Any:
+        """The state after `act` where something else was done than what it chose."""
+        ...
+
+
+class GuidedPolicy:
+    """Leaves a share of the episodes to the world's expert, whose next action each observation tells as `expert`."""
+
+    def __init__(self, policy: Guidable, share: float, seed: int) -> None:
+        """policy: acts in the other episodes, and looks on in these. share: from 0 to 1."""
+        self._policy, self._share = policy, share
+        self._rng = np.random.default_rng(seed)
+
+    def initial(self, n: int) -> Any:
+        self._led = np.zeros(n, bool)
+        return self._policy.initial(n)
+
+    def act(self, obs: Arrays, is_first: NDArray[np.bool_], state: Any) -> tuple[NDArray[Any], Any, Arrays]:
+        chosen, state, keep = self._policy.act(obs, is_first, state)
+        self._led = np.where(is_first, self._rng.random(len(is_first)) < self._share, self._led)
+        expert = obs["expert"].reshape(chosen.shape).astype(chosen.dtype)
+        action = np.where(_column(self._led, chosen), expert, chosen)
+        return action, self._policy.did(state, action), keep
+
 
 class Driver:
     """Steps N environments and hands every step to replay.

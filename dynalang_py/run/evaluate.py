@@ -20,7 +20,7 @@ from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run import film
 from dynalang_py.run.build import build_agent
 from dynalang_py.run.console import Face
-from dynalang_py.run.driver import Policy, RandomPolicy, env_action, visible
+from dynalang_py.run.driver import GuidedPolicy, Policy, RandomPolicy, env_action, visible
 from dynalang_py.run.episodes import Episode, EpisodeMeter, Movie
 from dynalang_py.run.folder import RunFolder
 
@@ -33,6 +33,9 @@ ATTEMPTS = 3
 Summary = dict[str, dict[str, float]]
 """Name of a number → its mean, 95 % interval (low, high) and how many episodes it applies to."""
 
+EPISODES = 100
+"""Of `dynalang eval`, where the world has no fixed number of them."""
+
 SLOTS = 16
 """Environments that `dynalang eval` plays in at most."""
 
@@ -43,12 +46,13 @@ log = logging.getLogger("dynalang.evaluate")
 class EvalConfig:
     env: EnvConfig
     """The world and its instructions: those of the run, unless changed."""
-    episodes: int = 100
-    """How many episodes; episode k is drawn with seed + k."""
+    episodes: int | None = None
+    """How many episodes; episode k is drawn with seed + k. None: each one of the split once where the world has splits
+    (vln), else 100."""
     seed: int = FIRST_SEED
     """Seed of the first episode."""
-    policy: Literal["agent", "random"] = "agent"
-    """Who plays: the agent of the newest checkpoint, or chance."""
+    policy: Literal["agent", "random", "expert"] = "agent"
+    """Who plays: the agent of the newest checkpoint, chance, or the world's expert (vln)."""
     video: int = 0
     """Film this many episodes, side by side in one GIF."""
     device: Device = "auto"
@@ -58,8 +62,9 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("episodes", 1), ("seed", 0), ("video", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
@@ -70,10 +75,13 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     face = Face(quiet=options.json)
     saved = folder.load()
     config = replace(saved, device=options.device, compile=False)
-    example = envs.make(options.env)
+    env = envs.with_expert(options.env) if options.policy == "expert" else options.env
+    example = envs.make(env)
     spec = StepSpec.from_spaces(example.observation_space, example.action_space)
+    count = getattr(example.unwrapped, "episodes", EPISODES) if options.episodes is None else options.episodes
     example.close()
-    policy: Policy = RandomPolicy(spec, options.seed)
+    chance = RandomPolicy(spec, options.seed)
+    policy: Policy = GuidedPolicy(chance, 1, options.seed) if options.policy == "expert" else chance
     step = 0
     if options.policy == "agent":
         checkpoint = checkpoints.load(folder.checkpoints)
@@ -84,8 +92,8 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
         policy = agent = build_agent(config, spec)
         agent.load_state_dict(checkpoint.tensors)
         step = checkpoint.state["counters"]["steps"]
-    evaluator = Evaluator(options.env, spec, min(SLOTS, options.episodes), render=options.video > 0)
-    found = evaluator.play(policy, range(options.seed, options.seed + options.episodes), movies=options.video)
+    evaluator = Evaluator(env, spec, min(SLOTS, count), render=options.video > 0)
+    found = evaluator.play(policy, range(options.seed, options.seed + count), movies=options.video)
     evaluator.close()
     summary = summarise(found.episodes)
     stem = folder.eval / f"{datetime.now():%Y%m%d-%H%M%S}-{options.policy}"
@@ -104,11 +112,12 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     if options.json:
         print(json.dumps(result))
         return result
+    title = getattr(options.env, "title", options.env.task)
     columns: dict[str, Summary] = {options.policy: summary}
     baseline = folder.eval / "random.json"
     if options.policy == "agent" and options.env == saved.env and baseline.exists():
         columns["random policy"] = json.loads(baseline.read_text())["summary"]
-    face.results(f"{options.env.task}, {options.episodes} episodes, mean and 95 % interval", columns)
+    face.results(f"{title}, {count} episodes, mean and 95 % interval", columns)
     face.say("\n".join(f"{name:8} {result[name]}" for name in ("results", "video") if name in result))
     return result
 

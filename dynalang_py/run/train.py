@@ -20,13 +20,16 @@ from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.clock import Clock
 from dynalang_py.run.console import Face, Progress, duration
 from dynalang_py.run.counters import Counters
-from dynalang_py.run.driver import Driver, RandomPolicy
+from dynalang_py.run.driver import Driver, GuidedPolicy, RandomPolicy
 from dynalang_py.run.episodes import Episode, means
 from dynalang_py.run.evaluate import FIRST_SEED, Evaluator, Summary, summarise
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.gallery import Gallery
 from dynalang_py.run.logger import Logger
+from dynalang_py.run.pretrained import begin_with
 from dynalang_py.run.signals import StopRequest
+from dynalang_py.text.mixing import Beside, world_tokenizer
+from dynalang_py.text.tokens import tokenise
 
 FILMED = 3
 """Episodes of each evaluation that are filmed."""
@@ -72,14 +75,21 @@ class Trainer:
         self.config, self.folder, self.face, self.stop = config, folder, face, stop
         self.counters = Counters(**checkpoint.state["counters"]) if checkpoint else Counters()
         self.counters.sessions += 1
-        vector = envs.make_vector(config.env, config.envs, config.processes)
+        guided = max(config.expert_prefill, config.expert_share) > 0
+        world = envs.with_expert(config.env) if guided else config.env
+        vector = envs.make_vector(world, config.envs, config.processes)
         stack.callback(vector.close)
         self.spec = StepSpec.from_spaces(vector.single_observation_space, vector.single_action_space)
         self.agent = build_agent(config, self.spec)
+        if config.pretrained and not checkpoint:
+            begin_with(self.agent, config, vector.vocabulary, folder, face)
         self.replay = build_replay(config, self.spec, self.agent, folder.replay)
         self.random = RandomPolicy(self.spec, config.seed, self.agent.replay_fields())
+        self.beside = self._text(vector.vocabulary) if config.text_ratio else None
         if checkpoint:
             self.agent.load_state_dict(checkpoint.tensors)
+            if self.beside:
+                self.beside.load(checkpoint.tensors, checkpoint.state["text"], self.agent.device)
             self.replay.load_state(checkpoint.state["replay"])
             self.random.rng.bit_generator.state = checkpoint.state["random"]
         self.evaluator = Evaluator(config.env, self.spec, min(config.envs, config.eval_episodes), render=True)
@@ -99,12 +109,31 @@ class Trainer:
             clock=self.clock,
             counters=self.counters,
         )
+        # Who acts before the first update, and who acts then.
+        self.beginner, self.actor = (
+            GuidedPolicy(policy, share, config.seed + self.counters.sessions) if share else policy
+            for policy, share in ((self.random, config.expert_prefill), (self.agent, config.expert_share))
+        )
         self.ended: list[Episode] = []  # since the last row of metrics
         self.recent: deque[Episode] = deque(maxlen=RECENT)
         self.metrics: dict[str, list[float]] = {}  # since the last row
         self.logged = self.counters.steps, self.counters.updates  # at the last row
         self.summary: Summary = {}  # of the last evaluation
         self.speed = 0.0  # environment steps per second, between the last two rows
+
+    def _text(self, vocabulary: tuple[str, ...]) -> Beside:
+        """What is read beside experience, in the tokens of the world."""
+        config, text = self.config, self.config.text
+        tokenizer = world_tokenizer(config.env, vocabulary)
+        return Beside(
+            self.agent,
+            tokenise(text, text.corpus, tokenizer, text.cache or self.folder.tokens),
+            streams=max(1, round(config.text_ratio * config.batch_size)),
+            length=config.batch_length,
+            weight=config.text_ratio,
+            seed=config.seed,
+            reset=text.reset,
+        )
 
     def run(self) -> None:
         self._introduce()
@@ -164,7 +193,7 @@ class Trainer:
         """One step of every environment, and the updates that it earns."""
         config, counters = self.config, self.counters
         before = counters.steps
-        ended = self.driver.step(self.random if counters.steps < config.prefill else self.agent)
+        ended = self.driver.step(self.beginner if counters.steps < config.prefill else self.actor)
         self.ended += ended
         self.recent += ended
         if counters.steps <= config.prefill or not self.replay.ready(config.batch_size):
@@ -180,7 +209,7 @@ class Trainer:
         with self.clock("replay"):
             batch, index = self.replay.sample(self.config.batch_size)
         with self.clock("update"):
-            metrics, latent = self.agent.update(batch)
+            metrics, latent = self.agent.update(batch, self.beside)
         if latent:
             with self.clock("replay"):
                 self.replay.update(index, latent)
@@ -224,11 +253,12 @@ class Trainer:
             checkpoints.save(
                 self.folder.checkpoints,
                 self.counters.steps,
-                self.agent.state_dict(),
+                self.agent.state_dict() | (self.beside.tensors() if self.beside else {}),
                 {
                     "config": configs.to_dict(self.config),
                     "counters": asdict(self.counters) | {"seconds": self._seconds()},
                     "replay": self.replay.state(),
+                    "text": self.beside.windows.state() if self.beside else None,
                     "random": self.random.rng.bit_generator.state,
                 },
             )

@@ -72,20 +72,21 @@ class Decoder(nn.Module):
                 {name: linear(config.units, size, family) for name, size in flat_sizes.items() if size}
             )
 
-    def forward(self, state: State) -> Decoded:
+    def forward(self, state: State, image: bool = True) -> Decoded:
+        """image: whether to predict images too; where only the text counts it saves most of the time."""
         deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
-        image = None
-        if self.image is not None:
+        seen = None
+        if self.image is not None and image:
             lead = deter.shape[:-1]
-            image = self.image(deter.flatten(0, -2), stoch.flatten(0, -2)).unflatten(0, lead)
+            seen = self.image(deter.flatten(0, -2), stoch.flatten(0, -2)).unflatten(0, lead)
             if self.family == "dreamer2023":
-                image = image + 0.5  # to logits too, as in the release
+                seen = seen + 0.5  # to logits too, as in the release
             elif self.config.image_loss == "mse":
-                image = image.sigmoid()
+                seen = seen.sigmoid()
         if self.flat is None:
-            return Decoded(image=image)
+            return Decoded(image=seen)
         x = self.flat(torch.cat([deter, stoch], -1))
-        return Decoded(image=image, **{name: out(x).float() for name, out in self.outs.items()})
+        return Decoded(image=seen, **{name: out(x).float() for name, out in self.outs.items()})
 
     def losses(self, decoded: Decoded, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Loss of each prediction in nats or squared units: {image, token, vectors} → (B, T).

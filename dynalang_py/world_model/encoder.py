@@ -39,7 +39,8 @@ class Encoder(nn.Module):
 
     Reads the images (B, T, height, width, C) uint8, `token` (B, T) ids or `token_embed` (B, T, width) floats, and the
     vectors (B, T, width) floats. A key `image_present` or `token_present` (B, T) bool, where it is there, replaces the
-    features of what is absent by zeros or by a learned vector.
+    features of what is absent by zeros or by a learned vector. A batch that has no images at all, only text, costs
+    nothing for them.
     """
 
     def __init__(self, spec: StepSpec, config: EncoderConfig, family: Family) -> None:
@@ -62,10 +63,14 @@ class Encoder(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         parts = []
-        if self.image is not None:
+        if self.image is not None and has_images(self.spec, batch):
             pixels = merge_images(self.spec, batch) / 255 - 0.5
             image = self.image(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
             parts.append(_where_present(batch.get("image_present"), image, self.absent_image))
+        elif self.image is not None:
+            lead = batch["is_first"].shape
+            zeros = torch.zeros(self.image.size, device=batch["is_first"].device)
+            parts.append((zeros if self.absent_image is None else self.absent_image).expand(*lead, -1))
         if self.flat is not None:
             flat = self.flat(batch)
             parts.append(_where_present(batch.get("token_present"), flat, self.absent_token))
@@ -108,6 +113,11 @@ def merged_image(spec: StepSpec) -> tuple[int, int, int]:
         raise UserError(f"all images of an observation must have one size, got {dict(spec.images)}")
     (height, width) = sizes.pop()
     return height, width, sum(channels for _, _, channels in spec.images.values())
+
+
+def has_images(spec: StepSpec, batch: Mapping[str, Tensor]) -> bool:
+    """Whether a batch shows anything at all; windows of text don't."""
+    return all(name in batch for name in spec.images)
 
 
 def merge_images(spec: StepSpec, batch: Mapping[str, Tensor]) -> Tensor:

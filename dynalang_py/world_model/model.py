@@ -12,7 +12,7 @@ from dynalang_py.nn.layers import MLP, Family, linear
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.two_hot import TwoHotHead
 from dynalang_py.world_model.decoder import Decoder, DecoderConfig
-from dynalang_py.world_model.encoder import Encoder, EncoderConfig
+from dynalang_py.world_model.encoder import Encoder, EncoderConfig, has_images
 from dynalang_py.world_model.objective import KLBalance, KLConfig
 from dynalang_py.world_model.rssm import RSSM, RSSMConfig, State
 
@@ -48,6 +48,9 @@ class WorldModelConfig:
     """Weight of the image loss; 0 also keeps its gradient from the encoder (text-only pretraining)."""
     token_scale: float = 1.0
     """Weight of the token loss."""
+    foretell_scale: float = 0.0
+    """Weight of a second token loss: of what a sample of the prior says, before the token is heard. Not in the paper;
+    it makes a better language model of few updates."""
     reward_scale: float = 1.0
     """Weight of the reward loss."""
     continue_scale: float = 1.0
@@ -93,10 +96,14 @@ class WorldModel(nn.Module):
 
         batch: observations, `action` (B, T, A) taken at t, `reward` (B, T) received on arriving at t, and the flags;
         state: the belief before the window. discount: what the continue head predicts where the episode goes on.
+        Windows of text have neither images, reward nor is_terminal; the parts that predict these get no gradient then.
         """
         embed = self.encoder(batch)
         posterior, prior = self.dynamics.observe(embed, batch["action"], batch["is_first"], state, noise)
         losses, kl = self.score(posterior, prior, batch, discount)
+        if self.config.foretell_scale:
+            expected = self.dynamics.expect(posterior["deter"], prior["logit"], noise)
+            losses["foretell"] = self.decoder.losses(self.decoder(expected, image=False), batch)["token"]
         scales = self.scales()
         loss = torch.stack([losses[name] * scales[name] for name in losses]).sum(0)
         return Learned(loss, losses, posterior, prior, kl)
@@ -105,10 +112,12 @@ class WorldModel(nn.Module):
         self, posterior: State, prior: State, batch: Mapping[str, Tensor], discount: float
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Every prediction's unweighted loss (B, T) by name, and the KL (B, T)."""
-        losses = self.decoder.losses(self.decoder(posterior), batch)
+        losses = self.decoder.losses(self.decoder(posterior, image=has_images(self.spec, batch)), batch)
         features = self.dynamics.feature(posterior)
-        losses["reward"] = self.reward(features).loss(batch["reward"])
-        losses["continue"] = binary_nll(self.go_on(features), (~batch["is_terminal"]).float() * discount)
+        if "reward" in batch:
+            losses["reward"] = self.reward(features).loss(batch["reward"])
+        if "is_terminal" in batch:
+            losses["continue"] = binary_nll(self.go_on(features), (~batch["is_terminal"]).float() * discount)
         balance, kl = self.objective(posterior, prior)
         return losses | balance, kl
 
@@ -116,12 +125,29 @@ class WorldModel(nn.Module):
         """Features (…, F) → expected reward on arriving there, and probability that the episode goes on: (…), (…)."""
         return self.reward(features).mean, self.go_on(features).sigmoid()
 
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters of each part, by a name for people."""
+        parts: dict[str, list[nn.Module | None]] = {
+            "image encoder": [self.encoder.image],
+            "text encoder": [self.encoder.flat],
+            "dynamics": [self.dynamics],
+            "image decoder": [self.decoder.image],
+            "text decoder": [self.decoder.flat, getattr(self.decoder, "outs", None)],
+            "reward": [self.reward],
+            "continue": [self.go_on],
+        }
+        return {
+            part: [p for module in modules if module is not None for p in module.parameters()]
+            for part, modules in parts.items()
+        }
+
     def scales(self) -> dict[str, float]:
         """Weight of each loss by its name."""
         config = self.config
         return {
             "image": config.image_scale,
             "token": config.token_scale,
+            "foretell": config.foretell_scale,
             "vectors": 1.0,
             "reward": config.reward_scale,
             "continue": config.continue_scale,

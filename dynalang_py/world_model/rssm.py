@@ -119,13 +119,11 @@ class RSSM(nn.Module):
         deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
         start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
         deters, stochs, logits = [], [], []
-        for t in range(length):
+        # Unbound at once: the gradient of each x[:, t] would be a whole window of zeros, quadratic in T.
+        steps = zip(*(x.unbind(1) for x in (keep, start_stoch, moves, seen, draws)), strict=True)
+        for stays, fresh_stoch, move, sight, draw in steps:
             deter, stoch, logit = self.filter_step(
-                torch.where(keep[:, t], deter, start_deter),
-                torch.where(keep[:, t], stoch, start_stoch[:, t]),
-                moves[:, t],
-                seen[:, t],
-                draws[:, t],
+                torch.where(stays, deter, start_deter), torch.where(stays, stoch, fresh_stoch), move, sight, draw
             )
             deters.append(deter)
             stochs.append(stoch)
@@ -164,6 +162,14 @@ class RSSM(nn.Module):
             "stoch": torch.stack(stochs, 1).unflatten(-1, (config.stoch, config.classes)),
         }
         return states, taken
+
+    def expect(self, deter: Tensor, prior: Tensor, noise: Noise) -> State:
+        """A sample of what is expected before it is observed, with straight-through gradient.
+
+        deter (…, D), the prior's log-probabilities (…, S, K) → a belief {deter, stoch}.
+        """
+        draw = noise.uniform(*prior.shape[:-1], 1)
+        return {"deter": deter, "stoch": straight_through(sample_onehot(prior, draw), prior)}
 
     def replay_fields(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """Name → (shape, dtype) of the state that replay keeps beside each step."""

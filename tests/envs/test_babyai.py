@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -20,6 +21,7 @@ from dynalang_py.envs.babyai import (
     named_thing,
 )
 from dynalang_py.envs.language import UNKNOWN
+from dynalang_py.errors import UserError
 
 pytest.importorskip("minigrid")
 
@@ -375,3 +377,34 @@ def test_a_wrong_done_ends_go_to_door() -> None:
         assert (reward > 0) == bool(obs["log_success"])
         wrong += reward == 0
     assert wrong > 20
+
+
+def test_missions_are_said_by_any_tokenizer() -> None:
+    from dynalang_py.tokenizers import load
+
+    config = BabyAIConfig(task="BabyAI-GoToLocalS5N2-v0", tokenizer="english")
+    env, english = BabyAI(config), load("english")
+    assert env.vocabulary == english.pieces
+    assert env.observation_space == config.spaces()[0]
+    assert env.observation_space["token"].n == english.size  # type: ignore[index]
+    seen, _ = env.reset(seed=0)
+    heard = [seen["token"]]
+    while seen["is_read_step"]:
+        seen = env.step(0)[0]
+        heard.append(seen["token"])
+    assert english.decode(heard) == seen["log_text"]
+
+
+def test_a_tokenizer_that_can_t_be_spoken_is_told_with_its_field(tmp_path: Path) -> None:
+    import sentencepiece
+
+    with pytest.raises(UserError, match=r"babyai\.tokenizer: there is no tokenizer 'englsh'"):
+        BabyAIConfig(tokenizer="englsh").spaces()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["go to the red ball"] * 50),
+        model_prefix=str(tmp_path / "a"),
+        vocab_size=14,
+        minloglevel=2,
+    )
+    with pytest.raises(UserError, match=r"babyai\.tokenizer is '.*a\.model', which has no id 0 for silence"):
+        BabyAIConfig(tokenizer=str(tmp_path / "a.model")).spaces()

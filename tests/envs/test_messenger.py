@@ -17,7 +17,7 @@ from gymnasium.utils.env_checker import check_env
 from dynalang_py import envs
 from dynalang_py.envs import MessengerConfig, messenger
 from dynalang_py.errors import UserError
-from dynalang_py.tokenizers import embeddings, t5
+from dynalang_py.tokenizers import encoders, t5
 
 MODEL = Path(__file__).parents[3] / "shared" / "data" / "t5" / "spiece.model"
 STAGES = ("messenger-s1", "messenger-s2", "messenger-s3")
@@ -74,15 +74,15 @@ class TwoStages:
 
 
 class Letters:
-    """Stands in for T5's tokenizer: a token per letter, and an end mark."""
+    """Stands in for T5's tokenizer: a token per letter."""
 
-    vocabulary = ("<pad>", "</s>", *(f"<{i}>" for i in range(2, t5.SIZE)))
+    pieces = ("<pad>", "</s>", *(f"<{i}>" for i in range(2, t5.SIZE)))
 
     def __init__(self, model: Path) -> None:
         self.model = model
 
     def encode(self, sentence: str) -> list[int]:
-        return [*sentence.encode(), t5.END]
+        return list(sentence.encode())
 
 
 @pytest.fixture(params=["stand-in", "public"])
@@ -341,6 +341,6 @@ def test_embeddings_are_reached_through_the_config(monkeypatch: pytest.MonkeyPat
     def refuse(model: str) -> None:
         raise UserError(f"no {model}")
 
-    monkeypatch.setattr(embeddings, "_load", refuse)
+    monkeypatch.setattr(encoders, "_load", refuse)
     with pytest.raises(UserError, match="no some/encoder"):
         envs.make(MessengerConfig(tokens="embed", encoder="some/encoder", cache=Path("nowhere")))

@@ -240,7 +240,7 @@ def test_unknown_render_mode_is_refused() -> None:
 def test_every_listed_task_can_be_made() -> None:
     pytest.importorskip("minigrid")
     tasks = envs.list_tasks()
-    assert set(tasks) == {"babyai", "homegrid", "langroom", "messenger", "dummy", "synthetic"}
+    assert set(tasks) == {"babyai", "homegrid", "langroom", "messenger", "vln", "dummy", "synthetic"}
     assert len([name for name in tasks["babyai"] if name.startswith("BabyAI-")]) >= 96
     assert "MiniGrid-GoToDoor-5x5-v0" in tasks["babyai"]
     for name in tasks["dummy"]:

@@ -16,7 +16,7 @@ from dynalang_py.envs.contract import observation_space
 from dynalang_py.replay import Replay
 from dynalang_py.run.clock import Clock
 from dynalang_py.run.counters import Counters
-from dynalang_py.run.driver import Driver, RandomPolicy
+from dynalang_py.run.driver import Driver, GuidedPolicy, RandomPolicy
 from dynalang_py.run.episodes import Episode
 
 
@@ -150,6 +150,44 @@ def test_a_new_policy_begins_with_a_state_of_its_own(tmp_path: Path) -> None:
         driver.step(policy)
     envs.close()
     assert _held(tmp_path, spec, 1)[0]["action"] == [1, 2, 1]
+
+
+class Stubborn:
+    """Always wants action 3, and remembers what was done instead."""
+
+    def __init__(self) -> None:
+        self.done: list[list[int]] = []
+
+    def initial(self, n: int) -> int:
+        return 0
+
+    def act(
+        self, obs: dict[str, NDArray[Any]], is_first: NDArray[np.bool_], state: int
+    ) -> tuple[NDArray[Any], int, dict[str, NDArray[Any]]]:
+        return np.full((len(is_first), 1), 3, np.uint8), state + 1, {}
+
+    def did(self, state: int, action: NDArray[Any]) -> int:
+        self.done.append(action[:, 0].tolist())
+        return state
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, {3}), (1.0, {1}), (0.5, {1, 3})])
+def test_an_expert_leads_a_share_of_the_episodes_from_start_to_end(share: float, expected: set[int]) -> None:
+    inner = Stubborn()
+    policy = GuidedPolicy(inner, share, seed=0)
+    state, n, length = policy.initial(50), 50, 4
+    actions = []
+    for t in range(3 * length):
+        obs = {"expert": np.ones(n, np.int64)}
+        action, state, _ = policy.act(obs, np.full(n, t % length == 0), state)
+        actions.append(action[:, 0].tolist())
+        assert action.dtype == np.uint8
+    assert inner.done == actions
+    episodes = np.array(actions).reshape(3, length, n)
+    assert (episodes == episodes[:, :1]).all()  # whoever began an episode ends it
+    assert set(episodes.flatten().tolist()) == expected
+    led = (episodes[:, 0] == 1).mean()
+    assert led == pytest.approx(share, abs=0.15)
 
 
 @pytest.mark.parametrize(
