@@ -79,14 +79,14 @@ class Dense(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(self.norm(self.linear(x)))
 
-    def split(self, x: Tensor, widths: Sequence[int], part: int) -> Tensor:
-        """The share of input `part` (of the given widths, side by side) in the linear layer, without bias.
+    def columns(self, widths: Sequence[int], part: int) -> Tensor:
+        """The columns of the weight that read input `part` (of the given widths, side by side): (outputs, width).
 
         The shares of all parts and the bias add up to the linear layer's output: a loop over time computes outside
         of itself what does not depend on its state.
         """
         start = sum(widths[:part])
-        return F.linear(x, self.linear.weight[:, start : start + widths[part]])
+        return self.linear.weight[:, start : start + widths[part]]
 
     def finish(self, x: Tensor) -> Tensor:
         """Bias, norm and SiLU on the summed shares."""

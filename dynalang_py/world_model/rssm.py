@@ -114,7 +114,10 @@ class RSSM(nn.Module):
         keep = ~is_first[..., None]  # (B, T, 1)
         previous = torch.cat([state["action"][:, None].to(action.dtype), action[:, :-1]], 1) * keep
         moves = self.cell.read_action(previous)  # (B, T, …)
-        seen = self.posterior_in.split(embed, (config.deter, self.embed), 1)  # (B, T, hidden)
+        widths = config.deter, self.embed
+        seen = F.linear(embed, self.posterior_in.columns(widths, 1))  # (B, T, hidden)
+        # Taken once: in the loop each step would cast them anew, and their gradient be a matrix of mostly zeros.
+        own, reads = self.posterior_in.columns(widths, 0).to(seen.dtype), self.cell.reads_stoch(seen.dtype)
         draws = noise.uniform(batch, length, config.stoch, 1)
         deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
         start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
@@ -123,7 +126,13 @@ class RSSM(nn.Module):
         steps = zip(*(x.unbind(1) for x in (keep, start_stoch, moves, seen, draws)), strict=True)
         for stays, fresh_stoch, move, sight, draw in steps:
             deter, stoch, logit = self.filter_step(
-                torch.where(stays, deter, start_deter), torch.where(stays, stoch, fresh_stoch), move, sight, draw
+                torch.where(stays, deter, start_deter),
+                torch.where(stays, stoch, fresh_stoch),
+                move,
+                sight,
+                draw,
+                own,
+                reads,
             )
             deters.append(deter)
             stochs.append(stoch)
@@ -146,6 +155,7 @@ class RSSM(nn.Module):
         batch = state["deter"].shape[0]
         draws = noise.uniform(horizon, batch, config.stoch, 1)
         deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
+        reads = self.cell.reads_stoch(deter.dtype)
         deters, stochs, actions = [deter], [stoch], []
         for t in range(horizon + 1):
             if not isinstance(policy, Tensor):
@@ -153,7 +163,7 @@ class RSSM(nn.Module):
             if t == horizon:
                 break
             action = policy[:, t] if isinstance(policy, Tensor) else actions[t]
-            deter, stoch = self.dream_step(deter, stoch, action, draws[t])
+            deter, stoch = self.dream_step(deter, stoch, action, draws[t], reads)
             deters.append(deter)
             stochs.append(stoch)
         taken = policy if isinstance(policy, Tensor) else torch.stack(actions, 1)
@@ -191,30 +201,36 @@ class RSSM(nn.Module):
     # -- its pieces -------------------------------------------------------------------------------------------------
 
     def filter_step(
-        self, deter: Tensor, stoch: Tensor, move: Tensor, seen: Tensor, draw: Tensor
+        self,
+        deter: Tensor,
+        stoch: Tensor,
+        move: Tensor,
+        seen: Tensor,
+        draw: Tensor,
+        own: Tensor,
+        reads: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of observe.
 
-        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), noise (B, S, 1)
-        → next deter, next stoch, posterior log-probabilities (B, S, K).
+        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), noise (B, S, 1), the weights
+        by which the posterior reads deter (hidden, D) and the cell stoch → next deter, next stoch, posterior
+        log-probabilities (B, S, K).
         """
-        deter = self.cell(deter, stoch, move)
-        logit = self._posterior(deter, seen)
+        deter = self.cell(deter, stoch, move, reads)
+        logit = self._latents(self.posterior_out(self.posterior_in.finish(F.linear(deter, own) + seen)))
         return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype), logit
 
-    def dream_step(self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+    def dream_step(
+        self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, reads: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """One step of imagine: action (B, A), noise (B, S, 1) → next deter (B, D), next stoch (B, S·K)."""
-        deter = self.cell(deter, stoch, self.cell.read_action(action))
+        deter = self.cell(deter, stoch, self.cell.read_action(action), reads)
         logit = self.prior(deter)
         return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype)
 
     def prior(self, deter: Tensor) -> Tensor:
         """deter (…, D) → log-probabilities (…, S, K)."""
         return self._latents(self.prior_net(deter))
-
-    def _posterior(self, deter: Tensor, seen: Tensor) -> Tensor:
-        own = self.posterior_in.split(deter, (self.config.deter, self.embed), 0)
-        return self._latents(self.posterior_out(self.posterior_in.finish(own + seen)))
 
     def _latents(self, logits: Tensor) -> Tensor:
         return unimix(logits.unflatten(-1, (self.config.stoch, self.config.classes)), self.config.unimix)
@@ -246,11 +262,16 @@ class DenseCell(nn.Module):
 
     def read_action(self, action: Tensor) -> Tensor:
         """The action's share of the cell's input, for all steps at once: (…, A) → (…, hidden)."""
-        return self.inputs.split(_bounded(action), self.widths, 1)
+        return F.linear(_bounded(action), self.inputs.columns(self.widths, 1))
 
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor) -> Tensor:
-        """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
-        x = self.inputs.finish(self.inputs.split(stoch, self.widths, 0) + move)
+    def reads_stoch(self, dtype: torch.dtype) -> Tensor:
+        """The weight that reads stoch: (hidden, S·K)."""
+        return self.inputs.columns(self.widths, 0).to(dtype)
+
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, reads: Tensor | None = None) -> Tensor:
+        """deter (B, D), stoch (B, S·K), move from read_action, reads from reads_stoch → next deter (B, D)."""
+        reads = self.reads_stoch(stoch.dtype) if reads is None else reads
+        x = self.inputs.finish(F.linear(stoch, reads) + move)
         x = torch.cat([deter.to(x.dtype), x], -1)
         if self.bottleneck is not None:
             x = self.bottleneck(x)
@@ -282,7 +303,10 @@ class BlockCell(nn.Module):
         """The action's embedding, for all steps at once: (…, A) → (…, hidden)."""
         return self.from_action(_bounded(action))
 
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor) -> Tensor:
+    def reads_stoch(self, dtype: torch.dtype) -> None:
+        """Nothing: a whole layer reads stoch here."""
+
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, reads: Tensor | None = None) -> Tensor:
         """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
         read = torch.cat([self.from_deter(deter), self.from_stoch(stoch), move], -1)
         hidden = F.silu(self.norm(self.own(deter) + self.shared(read)))

@@ -54,7 +54,7 @@ def test_the_shares_of_the_inputs_add_up_to_the_layer(family: Family) -> None:
     assert (layer.linear.bias is None) == (family == "dreamer2023")
     x = torch.randn(3, 9)
     widths = (4, 2, 3)
-    shares = [layer.split(part, widths, i) for i, part in enumerate(x.split(list(widths), -1))]
+    shares = [F.linear(part, layer.columns(widths, i)) for i, part in enumerate(x.split(list(widths), -1))]
     torch.testing.assert_close(layer.finish(torch.stack(shares).sum(0)), layer(x))
     torch.testing.assert_close(layer(x), F.silu(layer.norm(layer.linear(x))))
 
