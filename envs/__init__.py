@@ -6,13 +6,12 @@ from typing import TypeAlias
 
 import gymnasium
 
-from dynalang_py.envs import babyai, dummy, homegrid, langroom, messenger, synthetic, vln
+from dynalang_py.envs import babyai, dummy, homegrid, langroom, messenger, vln
 from dynalang_py.envs.babyai import BabyAI, BabyAIConfig
 from dynalang_py.envs.dummy import Dummy, DummyConfig
 from dynalang_py.envs.homegrid import HomeGrid, HomeGridConfig
 from dynalang_py.envs.langroom import LangRoom, LangRoomConfig
 from dynalang_py.envs.messenger import Messenger, MessengerConfig
-from dynalang_py.envs.synthetic import Synthetic, SyntheticConfig
 from dynalang_py.envs.vector import VectorEnv
 from dynalang_py.envs.vln import VLN, VLNConfig
 from dynalang_py.errors import UserError
@@ -24,7 +23,6 @@ __all__ = [
     "HomeGridConfig",
     "LangRoomConfig",
     "MessengerConfig",
-    "SyntheticConfig",
     "VLNConfig",
     "VectorEnv",
     "list_tasks",
@@ -33,9 +31,7 @@ __all__ = [
     "with_expert",
 ]
 
-EnvConfig: TypeAlias = (
-    BabyAIConfig | HomeGridConfig | LangRoomConfig | MessengerConfig | VLNConfig | DummyConfig | SyntheticConfig
-)
+EnvConfig: TypeAlias = BabyAIConfig | HomeGridConfig | LangRoomConfig | MessengerConfig | VLNConfig | DummyConfig
 
 
 def make(config: EnvConfig, render_mode: str | None = None) -> gymnasium.Env:
@@ -59,8 +55,6 @@ def make(config: EnvConfig, render_mode: str | None = None) -> gymnasium.Env:
             return VLN(config, render_mode)
         case DummyConfig():
             return Dummy(config, render_mode)
-        case SyntheticConfig():
-            return Synthetic(config, render_mode)
 
 
 def make_vector(config: EnvConfig, num_envs: int, processes: bool) -> VectorEnv:
@@ -88,5 +82,4 @@ def list_tasks() -> dict[str, tuple[str, ...]]:
         "messenger": messenger.TASKS,
         "vln": vln.TASKS,
         "dummy": dummy.TASKS,
-        "synthetic": synthetic.TASKS,
     }

@@ -53,7 +53,7 @@ EXPERIMENTS = {
         train=["gotodoor"],
         evals=LISTENING,
         metric="success",
-        title="MiniGrid-GoToDoor-5x5-v0, fifteen minutes on two cores",
+        title="MiniGrid-GoToDoor-5x5-v0, fifteen minutes on one core",
     ),
     "babyai-local": Experiment(
         train=["babyai-local"],

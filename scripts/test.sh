@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup_venv.sh
 
-setup_venv homegrid babyai langroom dev
+setup_venv homegrid babyai langroom vln text dev
 ruff check
 ruff format --check
 scripts/types.sh

@@ -82,7 +82,7 @@ FREE_TO_RESUME = (*FREE, "updates", "eval_tokens", "draws", "corpus", "valid", "
 
 
 def text_small() -> PretrainConfig:
-    """A world model that reads text alone, for two CPU cores; an hour teaches it a small corpus.
+    """A world model that reads text alone, of a size for two CPU cores.
 
     The layers are those of the 2023 family, whose LayerNorm PyTorch computes in one pass on a CPU. The losses are the
     published ones, and one more: what the prior says before a token is heard (`foretell_scale`). Without it the

@@ -17,7 +17,6 @@ from dynalang_py.envs import (
     HomeGridConfig,
     LangRoomConfig,
     MessengerConfig,
-    SyntheticConfig,
 )
 from dynalang_py.errors import UserError
 
@@ -34,8 +33,6 @@ CONFIGS: dict[str, EnvConfig] = {
     "homegrid-dynamics": HomeGridConfig(task="homegrid-dynamics", tokens="embed"),
     "homegrid-corrections": HomeGridConfig(task="homegrid-corrections", max_steps=50),
     "homegrid-t5": HomeGridConfig(tokens="t5"),
-    "synthetic": SyntheticConfig(max_steps=40),
-    "synthetic-embed": SyntheticConfig(vocab=0, token_embed=5, depth_channels=1, actions=(3, 2), read_steps=7),
     "langroom": LangRoomConfig(),
     "langroom-shuffled": LangRoomConfig(task="answer-and-echo", language="shuffled"),
 }
@@ -240,7 +237,7 @@ def test_unknown_render_mode_is_refused() -> None:
 def test_every_listed_task_can_be_made() -> None:
     pytest.importorskip("minigrid")
     tasks = envs.list_tasks()
-    assert set(tasks) == {"babyai", "homegrid", "langroom", "messenger", "vln", "dummy", "synthetic"}
+    assert set(tasks) == {"babyai", "homegrid", "langroom", "messenger", "vln", "dummy"}
     assert len([name for name in tasks["babyai"] if name.startswith("BabyAI-")]) >= 96
     assert "MiniGrid-GoToDoor-5x5-v0" in tasks["babyai"]
     for name in tasks["dummy"]:
