@@ -102,7 +102,7 @@ def text_small() -> PretrainConfig:
         reward_scale=0.0,
         continue_scale=0.0,
     )
-    return PretrainConfig(model=model, optimizer=OptimizerConfig(lr=2e-3, warmup=100), batch_size=128)
+    return PretrainConfig(model=model, optimizer=OptimizerConfig(lr=3e-3, warmup=100))
 
 
 def text_debug() -> PretrainConfig:
