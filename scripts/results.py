@@ -72,18 +72,24 @@ EXPERIMENTS = {
 
 
 def run(name: str, seed: int, extra: list[str]) -> None:
-    """Train one seed, evaluate it, and keep its scores."""
+    """Train one seed of an experiment, evaluate it, and keep its scores; pictures too, of seed 0."""
     experiment = EXPERIMENTS[name]
-    folder = ROOT / "runs" / "results" / f"{name}-{seed}"
-    command = ["dynalang", "train", *experiment.train, "--seed", str(seed), *extra]
+    folder = train([*experiment.train, "--seed", str(seed), *extra], experiment.evals, name, f"seed-{seed}")
+    for picture in ("episodes.gif", "open_loop.gif"):
+        if seed == 0 and (folder / "pictures" / picture).exists():
+            shutil.copy(folder / "pictures" / picture, RESULTS / name / picture)
+
+
+def train(arguments: list[str], evals: dict[str, list[str]], name: str, part: str) -> Path:
+    """`dynalang train` and every `dynalang eval`, their scores kept in results/NAME/PART; returns the run's folder."""
+    folder = ROOT / "runs" / "results" / f"{name}-{part}"
+    command = ["dynalang", "train", *arguments]
     subprocess.run([*command, "--run-dir", str(folder)], check=True, cwd=ROOT)
-    kept = RESULTS / name / f"seed-{seed}"
+    kept = RESULTS / name / part
     kept.mkdir(parents=True, exist_ok=True)
-    (kept / "command.txt").write_text(" ".join(command) + "\n")
-    config = json.loads((folder / "config.json").read_text())
-    config["run_dir"] = f"runs/results/{name}-{seed}"
-    (kept / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    for label, options in experiment.evals.items():
+    (kept / "command.txt").write_text(shown(" ".join(command)) + "\n")
+    (kept / "config.json").write_text(shown((folder / "config.json").read_text()) + "\n")
+    for label, options in evals.items():
         evaluate = ["dynalang", "eval", str(folder), "--json", *options]
         printed = subprocess.run(evaluate, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
         result: dict[str, Any] = json.loads(printed)
@@ -91,9 +97,12 @@ def run(name: str, seed: int, extra: list[str]) -> None:
         (kept / f"{label}.json").write_text(json.dumps({**keep, "summary": result["summary"]}, indent=1) + "\n")
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     _write_curve(kept / "curve.csv", rows)
-    for picture in ("episodes.gif", "open_loop.gif"):
-        if seed == 0 and (folder / "pictures" / picture).exists():
-            shutil.copy(folder / "pictures" / picture, RESULTS / name / picture)
+    return folder
+
+
+def shown(text: str) -> str:
+    """Without the place of this checkout."""
+    return text.replace(f"{ROOT}/", "").strip()
 
 
 def _write_curve(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,5 +1,8 @@
 """Element-wise functions and distributions, as plain functions of tensors (letters: dynalang_py/nn/__init__.py)."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -53,9 +56,36 @@ def entropy(log_p: Tensor) -> Tensor:
 
 
 def token_nll(logits: Tensor, token: Tensor) -> Tensor:
-    """Negative log-likelihood in nats: (…, V), (…) ids → (…)."""
-    flat = F.cross_entropy(logits.float().flatten(0, -2), token.flatten().long(), reduction="none")
-    return flat.view(token.shape)
+    """Negative log-likelihood in nats, in float32: (…, V), (…) ids → (…).
+
+    Large vocabularies are taken some rows at a time, so that no float32 copy of all logits goes through memory.
+    """
+    nll: Tensor = _TokenNLL.apply(logits.flatten(0, -2), token.flatten().long())
+    return nll.view(token.shape)
+
+
+class _TokenNLL(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, token: Tensor) -> Tensor:
+        norms = torch.cat([part.float().logsumexp(-1) for part in logits.split(_rows(logits))])
+        told = logits.gather(-1, token[:, None])[:, 0].float() - norms
+        ctx.save_for_backward(logits, token, norms, told)
+        return -told
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, token, norms, told = ctx.saved_tensors
+        slope = torch.empty_like(logits)
+        parts = zip(*(x.split(_rows(logits)) for x in (slope, logits, norms, grad)), strict=True)
+        for out, part, norm, weight in parts:
+            out.copy_(part.float().sub_(norm[:, None]).exp_().mul_(weight[:, None]))
+        slope.scatter_(-1, token[:, None], (told.expm1() * grad)[:, None].to(slope.dtype))
+        return slope, None
+
+
+def _rows(logits: Tensor) -> int:
+    """So many rows that they, and what is computed of them, stay in a core's cache."""
+    return max(1, 2**17 // logits.shape[-1])
 
 
 def binary_nll(logit: Tensor, target: Tensor) -> Tensor:

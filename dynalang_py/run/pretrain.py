@@ -74,6 +74,7 @@ def build_reader(config: PretrainConfig, vocab: int, device: Any = None) -> Read
         optimizer=config.optimizer,
         streams=config.batch_size,
         device=device,
+        dropout=config.dropout,
         precision=configs.resolve_precision(config.precision, device),
         seed=config.seed,
     )

@@ -21,6 +21,9 @@ class PretrainConfig(TextConfig):
     """What reads."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How the weights move."""
+    dropout: float = 0.0
+    """Share of what the text encoder and the text decoder pass on that is left out while learning, which a corpus
+    that is read many times needs: without, it is learned by heart and held-out text is predicted worse and worse."""
     image: tuple[int, int, int] = (0, 0, 0)
     """Height, width and channels of what a later agent will see. All zeros leave the image's parts out; fine-tuning
     makes them then."""
@@ -68,6 +71,8 @@ class PretrainConfig(TextConfig):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be greater than 0, got {value}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if not 0 < self.valid_share < 1:
             raise ValueError(f"valid_share must be between 0 and 1, got {self.valid_share}")
 
@@ -102,7 +107,7 @@ def text_small() -> PretrainConfig:
         reward_scale=0.0,
         continue_scale=0.0,
     )
-    return PretrainConfig(model=model, optimizer=OptimizerConfig(lr=3e-3, warmup=100))
+    return PretrainConfig(model=model, optimizer=OptimizerConfig(lr=3e-3, warmup=100), dropout=0.3)
 
 
 def text_debug() -> PretrainConfig:

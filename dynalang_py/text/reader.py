@@ -46,10 +46,14 @@ class Reader:
         optimizer: OptimizerConfig,
         streams: int,
         device: torch.device,
+        dropout: float = 0.0,
         precision: Precision = "float32",
         seed: int = 0,
     ) -> None:
-        """spec: the tokens, and the images and actions of the agent that the model may become. streams: B."""
+        """spec: the tokens, and the images and actions of the agent that the model may become. streams: B.
+
+        dropout: share of what the text encoder and the text decoder pass on that is left out while learning.
+        """
         self.spec, self.device, self.precision, self.seed = spec, device, precision, seed
         with torch.device("meta" if device.type == "meta" else "cpu"), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -64,6 +68,10 @@ class Reader:
         self.norm = math.inf if optimizer.joint else optimizer.model_norm
         self.noise = Noise(device, seed)
         self.belief = self.model.dynamics.initial(streams)
+        self.dropout = dropout
+        for network in (self.model.encoder.flat, self.model.decoder.flat):
+            if dropout and network is not None:
+                network.register_forward_hook(self._drop)
         self.updates = 0
 
     def update(self, token: NDArray[Any], is_first: NDArray[Any]) -> dict[str, float]:
@@ -153,7 +161,7 @@ class Reader:
                 states, _ = self.model.dynamics.imagine(copies, still, 1, noise)
                 said = self.model.decoder({name: value[:, 1] for name, value in states.items()}, image=False).token
                 assert said is not None
-                chance = said.softmax(-1).mean(0)
+                chance = said.float().softmax(-1).mean(0)
                 if temperature:
                     sharp = (chance.log() / temperature).softmax(-1)
                     token = int((sharp.cumsum(0) < noise.uniform(1) * sharp.sum()).sum().clamp(max=len(sharp) - 1))
@@ -201,6 +209,12 @@ class Reader:
 
     def _named(self) -> dict[str, nn.Parameter]:
         return {f"world_model/{name}": p for name, p in self.model.named_parameters()}
+
+    def _drop(self, network: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        """Dropout (Srivastava et al., 2014) while learning, with the run's own randomness."""
+        if not torch.is_grad_enabled():
+            return output
+        return output * (self.noise.uniform(*output.shape) >= self.dropout) / (1 - self.dropout)
 
     def _batch(self, token: NDArray[Any], is_first: NDArray[Any]) -> dict[str, Tensor]:
         return text_batch(token, is_first, self.spec, self.device)

@@ -86,7 +86,7 @@ class Decoder(nn.Module):
         if self.flat is None:
             return Decoded(image=seen)
         x = self.flat(torch.cat([deter, stoch], -1))
-        return Decoded(image=seen, **{name: out(x).float() for name, out in self.outs.items()})
+        return Decoded(image=seen, **{name: out(x) for name, out in self.outs.items()})
 
     def losses(self, decoded: Decoded, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Loss of each prediction in nats or squared units: {image, token, vectors} → (B, T).
@@ -105,10 +105,10 @@ class Decoder(nn.Module):
             if self.spec.vocab:
                 losses["token"] = token_nll(decoded.token, batch["token"])
             else:
-                losses["token"] = (decoded.token - symlog(batch["token_embed"])).square().sum(-1)
+                losses["token"] = (decoded.token.float() - symlog(batch["token_embed"])).square().sum(-1)
         if decoded.vectors is not None:
             vectors = torch.cat([batch[name].float() for name in self.spec.vectors], -1)
-            losses["vectors"] = (decoded.vectors - symlog(vectors)).square().sum(-1)
+            losses["vectors"] = (decoded.vectors.float() - symlog(vectors)).square().sum(-1)
         for name in losses.keys() & {"image", "token"}:
             if f"{name}_present" in batch:
                 losses[name] = losses[name] * batch[f"{name}_present"]
