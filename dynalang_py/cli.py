@@ -4,16 +4,20 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dynalang_py.errors import UserError, nearest
 from dynalang_py.options import parse, refuse_options
 from dynalang_py.run.machine import keep_freed_memory
 
 if TYPE_CHECKING:
+    from dynalang_py.config import Config
     from dynalang_py.run.evaluate import EvalConfig
+    from dynalang_py.text.config import PretrainConfig
+
+    Kind = TypeVar("Kind", Config, PretrainConfig)
 
 HELP = """\
 usage: dynalang VERB [options]
@@ -138,37 +142,19 @@ def _train(args: list[str]) -> None:
     if not args:
         raise UserError("name a preset, as in: dynalang train babyai; dynalang presets lists them")
     from dynalang_py import presets
-    from dynalang_py.config import Config, first_difference
-    from dynalang_py.run.folder import RunFolder
-    from dynalang_py.sizes import resized
+    from dynalang_py.config import FREE, Config
 
     resume, args = _take_option(args, "--resume", "the folder of a run")
     if resume is None:
-        if args[0].startswith("-"):
-            raise UserError(f"name a preset before {args[0]}, as in: dynalang train babyai {args[0]} ...")
-        name = args.pop(0)
-        saved = presets.get(name)
-        prog, about = f"dynalang train {name}", presets.summary(name)
-        size, args = _take_option(args, "--size", "the name of a size")
-        if size is not None:
-            saved = resized(saved, size)
+        name, preset, args = _named_preset("train babyai", presets.get, args)
         pretrained, args = _take_option(args, "--pretrained", "the folder of a run of dynalang pretrain")
         if pretrained is not None:
             from dynalang_py.run.pretrained import adopt
 
-            saved = adopt(saved, Path(pretrained))
+            preset = adopt(preset, Path(pretrained))
+        config = parse(Config, preset, args, f"dynalang train {name}", presets.summary(name))
     else:
-        saved = RunFolder(Path(resume)).load()
-        prog, about = f"dynalang train --resume {resume}", f"Go on with the run in {resume}."
-    config = parse(Config, saved, args, prog, about)
-    if resume is not None:
-        if config.run_dir != saved.run_dir:
-            raise UserError(f"a run goes on where it lies, in {saved.run_dir}; leave out --run-dir")
-        difference = first_difference(saved, config)
-        if difference:
-            raise UserError(
-                f"a run that goes on keeps its settings, but {difference}; limits such as --steps may change"
-            )
+        config = _resumed("train", Config, resume, args, FREE, "--steps")
     from dynalang_py.run.train import train
 
     keep_freed_memory()
@@ -186,35 +172,44 @@ def _pretrain(args: list[str]) -> None:
     if not args:
         raise UserError("name a preset, as in: dynalang pretrain text-small --corpus corpus.txt")
     from dynalang_py import presets
-    from dynalang_py.config import first_difference
-    from dynalang_py.run.folder import RunFolder
-    from dynalang_py.run.pretrain import pretrain
-    from dynalang_py.sizes import resized
     from dynalang_py.text import config as readers
 
     resume, args = _take_option(args, "--resume", "the folder of a run")
     if resume is None:
-        if args[0].startswith("-"):
-            raise UserError(f"name a preset before {args[0]}, as in: dynalang pretrain text-small {args[0]} ...")
-        name = args.pop(0)
-        saved = readers.get(name)
-        prog, about = f"dynalang pretrain {name}", presets.summary(name)
-        size, args = _take_option(args, "--size", "the name of a size")
-        if size is not None:
-            saved = resized(saved, size)
+        name, preset, args = _named_preset("pretrain text-small", readers.get, args)
+        config = parse(readers.PretrainConfig, preset, args, f"dynalang pretrain {name}", presets.summary(name))
     else:
-        saved = RunFolder(Path(resume)).load_as(readers.PretrainConfig)
-        prog, about = f"dynalang pretrain --resume {resume}", f"Go on with the run in {resume}."
-    config = parse(readers.PretrainConfig, saved, args, prog, about)
-    if resume is not None:
-        if config.run_dir != saved.run_dir:
-            raise UserError(f"a run goes on where it lies, in {saved.run_dir}; leave out --run-dir")
-        if difference := first_difference(saved, config, readers.FREE_TO_RESUME):
-            raise UserError(
-                f"a run that goes on keeps its settings, but {difference}; limits such as --updates may change"
-            )
+        config = _resumed("pretrain", readers.PretrainConfig, resume, args, readers.FREE_TO_RESUME, "--updates")
+    from dynalang_py.run.pretrain import pretrain
+
     keep_freed_memory()
     pretrain(config, resume=resume is not None)
+
+
+def _named_preset(example: str, find: "Callable[[str], Kind]", args: list[str]) -> tuple[str, "Kind", list[str]]:
+    """The preset that the first argument names, in the size that is asked for, and the arguments that are left."""
+    from dynalang_py.sizes import resized
+
+    if args[0].startswith("-"):
+        raise UserError(f"name a preset before {args[0]}, as in: dynalang {example} {args[0]} ...")
+    name = args[0]
+    preset = find(name)
+    size, args = _take_option(args[1:], "--size", "the name of a size")
+    return name, preset if size is None else resized(preset, size), args
+
+
+def _resumed(verb: str, kind: "type[Kind]", run: str, args: list[str], free: Collection[str], limit: str) -> "Kind":
+    """The settings of a run that goes on. free: those that may change. limit: the option that names one of them."""
+    from dynalang_py.config import first_difference
+    from dynalang_py.run.folder import RunFolder
+
+    saved = RunFolder(Path(run)).load_as(kind)
+    config = parse(kind, saved, args, f"dynalang {verb} --resume {run}", f"Go on with the run in {run}.")
+    if config.run_dir != saved.run_dir:
+        raise UserError(f"a run goes on where it lies, in {saved.run_dir}; leave out --run-dir")
+    if difference := first_difference(saved, config, free):
+        raise UserError(f"a run that goes on keeps its settings, but {difference}; limits such as {limit} may change")
+    return config
 
 
 def _generate(args: list[str]) -> None:

@@ -50,6 +50,28 @@ def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum((-2, -1))
 
 
+def balanced_kl(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """KL(sg(p) ‖ q), KL(p ‖ sg(q)) in nats, summed over the latents, computed once: (…, S, K), (…, S, K) → (…), (…)."""
+    both: tuple[Tensor, Tensor] = _BalancedKL.apply(log_p, log_q)
+    return both
+
+
+class _BalancedKL(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+        p, ratio = log_p.exp(), log_p - log_q
+        ctx.save_for_backward(p, ratio)
+        ctx.set_materialize_grads(False)
+        kl = (p * ratio).sum((-2, -1))
+        return kl, kl.clone()
+
+    @staticmethod
+    def backward(ctx: Any, to_q: Tensor | None, to_p: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        p, ratio = ctx.saved_tensors
+        slope_p = None if to_p is None else p * (ratio + 1).mul_(to_p[..., None, None])
+        return slope_p, None if to_q is None else p * -to_q[..., None, None]
+
+
 def entropy(log_p: Tensor) -> Tensor:
     """Entropy in nats of each categorical: (…, K) → (…)."""
     return -(log_p.exp() * log_p).sum(-1)
@@ -79,7 +101,7 @@ class _TokenNLL(torch.autograd.Function):
         parts = zip(*(x.split(_rows(logits)) for x in (slope, logits, norms, grad)), strict=True)
         for out, part, norm, weight in parts:
             out.copy_(part.float().sub_(norm[:, None]).exp_().mul_(weight[:, None]))
-        slope.scatter_(-1, token[:, None], (told.expm1() * grad)[:, None].to(slope.dtype))
+        slope[torch.arange(len(token), device=token.device), token] = (told.expm1() * grad).to(slope.dtype)
         return slope, None
 
 

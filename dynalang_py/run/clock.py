@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Seconds by activity. Activities do not nest; a pause stops the whole clock."""
+    """Seconds by activity. Activities do not nest; a pause stops the whole clock, and pauses do not nest either."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
+        self._paused: float | None = None  # since when
         self._spent: dict[str, float] = {}
 
     @contextmanager
@@ -23,16 +24,17 @@ class Clock:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave what happens inside out of the account."""
-        begin = time.perf_counter()
+        self._paused = begin = time.perf_counter()
         try:
             yield
         finally:
             self._began += time.perf_counter() - begin
+            self._paused = None
 
     @property
     def elapsed(self) -> float:
         """Seconds since the last `restart`, pauses left out."""
-        return time.perf_counter() - self._began
+        return (self._paused or time.perf_counter()) - self._began
 
     def restart(self) -> tuple[float, dict[str, float]]:
         """Seconds since the last restart and each activity's share of them; what no activity claims is "other"."""

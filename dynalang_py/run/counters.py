@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Counters:
-    """Part of every checkpoint."""
+    """Of a run of training; part of each of its checkpoints."""
 
     steps: int = 0
     """Environment steps, over all environments."""
@@ -19,3 +19,15 @@ class Counters:
     """How often the run was started or resumed."""
     credit: float = 0.0
     """Updates that the steps taken have earned and that are not done yet."""
+
+
+@dataclass
+class ReadingCounters:
+    """Of a run of reading; part of each of its checkpoints."""
+
+    updates: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Time spent training; looks at held-out text, checkpoints and the encoding of the corpus left out."""
+    sessions: int = 0
+    """How often the run was started or resumed."""

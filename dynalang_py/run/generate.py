@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 from dynalang_py.errors import UserError
-from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.folder import RunFolder
-from dynalang_py.run.pretrain import build_reader, check_tokenizer, run_tokenizer
-from dynalang_py.text.config import PretrainConfig
+from dynalang_py.run.pretrain import build_reader, load_read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,7 @@ def generate(folder: RunFolder, config: GenerateConfig) -> str:
     """
     if not config.prompt.strip():
         raise UserError('the prompt is empty; name one, as in: --prompt "Pick up the"')
-    settings = folder.load_as(PretrainConfig)
-    checkpoint = checkpoints.load(folder.checkpoints)
-    if checkpoint is None:
-        raise UserError(f"{folder.path} has no checkpoint yet")
-    tokenizer = run_tokenizer(folder, settings.tokenizer)
-    check_tokenizer(checkpoint, tokenizer)
+    settings, checkpoint, tokenizer = load_read(folder)
     reader = build_reader(settings, tokenizer.size)
     reader.load_state_dict(checkpoint.tensors, everything=False)
     prompt = tokenizer.encode(config.prompt)

@@ -1,24 +1,22 @@
-"""The loop of reading: windows of text, updates, looks at held-out text; checkpoints and metrics as in training."""
+"""Reading: a world model learns from windows of text, and is tried on text that is held out now and then."""
 
 import math
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dynalang_py import config as configs
 from dynalang_py.agent import NonFiniteError
 from dynalang_py.errors import UserError
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.checkpoint import Checkpoint
-from dynalang_py.run.clock import Clock
-from dynalang_py.run.console import Face, Progress, duration
+from dynalang_py.run.console import Face, duration
+from dynalang_py.run.counters import ReadingCounters
 from dynalang_py.run.folder import RunFolder
-from dynalang_py.run.logger import Logger
+from dynalang_py.run.loop import Loop
 from dynalang_py.run.signals import StopRequest
 from dynalang_py.text import baselines
 from dynalang_py.text.config import FREE_TO_RESUME, PretrainConfig
@@ -32,17 +30,6 @@ SAMPLES, PROMPT, WRITTEN = 3, 8, 40
 """How many held-out documents are continued at each look, from how many tokens, by how many."""
 EVAL_STREAMS, EVAL_LENGTH = 32, 64
 """Shape of the windows in which held-out text is read."""
-
-
-@dataclass
-class Progressed:
-    """How far a run has read. Part of every checkpoint."""
-
-    updates: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    """Time spent training; looks at held-out text, checkpoints and the encoding of the corpus left out."""
-    sessions: int = 0
 
 
 def pretrain(config: PretrainConfig, *, resume: bool = False) -> None:
@@ -59,6 +46,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False) -> None:
         stack.enter_context(folder.locked())
         checkpoint = checkpoints.load(folder.checkpoints) if resume else None
         if checkpoint:
+            check_same(checkpoint, config)
             for notice in checkpoint.damaged.values():
                 face.say(f"dynalang: {notice}; going back to {checkpoint.path}")
             checkpoints.set_aside(checkpoint)
@@ -91,18 +79,30 @@ def run_tokenizer(folder: RunFolder, name: str) -> Tokenizer:
     return load(kept[0] if kept else name)
 
 
-class Pretrainer:
+def load_read(folder: RunFolder) -> tuple[PretrainConfig, Checkpoint, Tokenizer]:
+    """Settings, newest checkpoint and tokenizer of a run of reading. Raises UserError where the three don't fit."""
+    settings = folder.load_as(PretrainConfig)
+    checkpoint = checkpoints.load(folder.checkpoints)
+    if checkpoint is None:
+        raise UserError(f"{folder.path} has no checkpoint yet")
+    tokenizer = run_tokenizer(folder, settings.tokenizer)
+    check_tokenizer(checkpoint, tokenizer)
+    return settings, checkpoint, tokenizer
+
+
+class Pretrainer(Loop):
     """Everything that a run of reading needs while it lasts."""
+
+    verb, unit = "pretrain", "update"
+    config: PretrainConfig
+    counters: ReadingCounters
 
     def __init__(
         self, config: PretrainConfig, folder: RunFolder, checkpoint: Checkpoint | None, face: Face, stack: ExitStack
     ) -> None:
         """checkpoint: where to go on. stack: closes what is opened here."""
-        self.config, self.folder, self.face = config, folder, face
-        self.done = Progressed(**checkpoint.state["progress"]) if checkpoint else Progressed()
-        self.done.sessions += 1
-        if checkpoint:
-            check_same(checkpoint, config)
+        counters = ReadingCounters(**checkpoint.state["progress"]) if checkpoint else ReadingCounters()
+        super().__init__(config, folder, counters, face)
         self.tokenizer = run_tokenizer(folder, config.tokenizer)
         self.train, self.valid = self._texts()
         if checkpoint:
@@ -111,42 +111,41 @@ class Pretrainer:
                 raise UserError(f"the text is not the one that {folder.path} began with; a run goes on with its own")
         self.reader = build_reader(config, self.tokenizer.size)
         self.windows = Windows(self.train, config.batch_size, config.batch_length, seed=config.seed, reset=config.reset)
+        self.window_tokens = config.batch_size * config.batch_length
         if checkpoint:
             self.reader.load_state_dict(checkpoint.tensors)
             self.windows.load_state(checkpoint.state["windows"])
         named = Path(config.tokenizer).expanduser()
         if named.is_file() and not list(folder.path.glob("tokenizer.*")):
             shutil.copyfile(named, folder.path / f"tokenizer{''.join(named.suffixes[-2:]) or '.model'}")
-        configs.save(config, folder.config)  # what can fail at the start is behind us: the folder is a run
         self.stop = stack.enter_context(StopRequest())
-        resume_at = self.done.updates if self.done.sessions > 1 else None
-        self.logger = stack.enter_context(Logger(folder.metrics, folder.events, resume_at))
-        self.clock = Clock()
-        self.metrics: dict[str, list[float]] = {}  # since the last row
-        self.logged = self.done.updates, self.done.tokens  # at the last row
-        self.speed = 0.0
+        self.begin(stack)
         self.found: dict[str, float] = {}  # at the last look
         self.baselines = self._baselines()
 
     def run(self) -> None:
         self._introduce()
         try:
-            with Progress(self.face) as progress:
-                self._loop(progress)
+            with self.progress:
+                self.loop()
         except NonFiniteError as error:
-            raise UserError(
-                f"training stopped at update {self.done.updates}: {error}; the last checkpoint is good"
-            ) from error
+            raise self.stopped(error) from error
         path = self.folder.path
         if self.stop.received:
-            self.face.say(f"Stopped at update {self.done.updates:,}. Go on with: dynalang pretrain --resume {path}")
+            self.face.say(f"Stopped at update {self.at:,}. Go on with: dynalang pretrain --resume {path}")
         else:
             self._conclude()
 
     @property
-    def finished(self) -> bool:
-        minutes = self.config.minutes
-        return self.done.updates >= self.config.updates or (minutes is not None and self._seconds() >= 60 * minutes)
+    def at(self) -> int:
+        return self.counters.updates
+
+    @property
+    def goal(self) -> int:
+        return self.config.updates
+
+    def step(self) -> None:
+        self.keep(self.learn())
 
     def learn(self) -> dict[str, float]:
         """One update; returns its figures."""
@@ -154,33 +153,9 @@ class Pretrainer:
             token, first = self.windows.next()
         with self.clock("update"):
             figures = self.reader.update(token, first)
-        self.done.updates += 1
-        self.done.tokens += token.size
+        self.counters.updates += 1
+        self.counters.tokens += token.size
         return figures
-
-    def _loop(self, progress: Progress) -> None:
-        config, done = self.config, self.done
-        saved_at = self._seconds()
-        self.clock.restart()
-        while not self.finished and not self.stop.received:
-            for name, value in self.learn().items():
-                self.metrics.setdefault(name, []).append(value)
-            if progress.due():
-                progress.draw(self._line())
-            if self.clock.elapsed >= config.log_every:
-                self._log()
-                progress.log(self._line())
-            if config.eval_every and done.updates % config.eval_every == 0 and not self.finished:
-                progress.draw(f"{self._line()} | reading held-out text")
-                self._look(self.valid.head(config.eval_tokens))
-            if self._seconds() - saved_at >= 60 * config.checkpoint_minutes:
-                saved_at = self._seconds()
-                self._save()
-        self._log()
-        self._save()
-        if not self.stop.received:
-            progress.draw(f"{self._line()} | reading all held-out text")
-            self._look(self.valid, name="final")
 
     def _texts(self) -> tuple[Tokens, Tokens]:
         """Text to learn from, and text that is held out."""
@@ -197,29 +172,16 @@ class Pretrainer:
         kept = tokens.documents - max(1, round(config.valid_share * tokens.documents))
         return tokens.part(0, kept), tokens.part(kept, tokens.documents)
 
-    def _seconds(self) -> float:
-        return self.done.seconds + self.clock.elapsed
+    def row(self, seconds: float) -> dict[str, float]:
+        speed = self.speed * self.window_tokens
+        return {"speed/tokens_per_s": speed, "epoch": self.windows.epoch, "tokens": self.counters.tokens}
 
-    def _log(self) -> None:
-        """Write a row of metrics, if anything happened since the last, and begin the next."""
-        if self.done.updates == self.logged[0]:
-            return
-        seconds, shares = self.clock.restart()
-        self.done.seconds += seconds
-        self.speed = (self.done.tokens - self.logged[1]) / seconds
-        row = {f"train/{name}": float(np.mean(values)) for name, values in self.metrics.items()}
-        row |= {f"time/{name}": share for name, share in shares.items()}
-        row |= {"speed/tokens_per_s": self.speed, "epoch": self.windows.epoch}
-        self.logger.scalars({**row, **self._so_far()}, self.done.updates)
-        self.logged, self.metrics = (self.done.updates, self.done.tokens), {}
-
-    def _so_far(self) -> dict[str, float]:
-        return {"tokens": self.done.tokens, "minutes": self._seconds() / 60}
-
-    def _look(self, held_out: Tokens, name: str = "valid") -> None:
+    def look(self, last: bool) -> None:
         """Measure how well held-out text is predicted, beside the baselines on the same tokens, and write on."""
+        config, name = self.config, "final" if last else "valid"
+        held_out = self.valid if last else self.valid.head(config.eval_tokens)
+        self.progress.draw(self.line("reading all held-out text" if last else "reading held-out text"))
         with self.clock.paused():
-            config = self.config
             windows = once(held_out, EVAL_STREAMS, EVAL_LENGTH, reset=config.reset)
             parts: list[Prediction] = []
             for part in self.reader.score(windows, config.draws):
@@ -228,13 +190,14 @@ class Pretrainer:
                 parts.append(part)
             nats, one_draw = (sum(getattr(part, key) for part in parts) for key in ("nats", "nats_one_draw"))
             self.found = perplexities(nats, held_out) | {"perplexity_one_draw": math.exp(one_draw / len(held_out))}
-            if name == "final":
+            if last:
                 self.baselines = self._baselines(held_out)
             row = {f"{name}/{key}": value for key, value in self.found.items()}
             for baseline, values in self.baselines.items():
                 row |= {f"{name}/{baseline}_{key}": value for key, value in values.items()}
-            self.logger.scalars({**row, f"{name}/tokens": len(held_out), **self._so_far()}, self.done.updates)
-            self.logger.text("samples", self._samples(held_out), self.done.updates)
+            row |= {f"{name}/tokens": len(held_out), "tokens": self.counters.tokens, "minutes": self.seconds / 60}
+            self.logger.scalars(row, self.at)
+            self.logger.text("samples", self._samples(held_out), self.at)
 
     def _samples(self, held_out: Tokens) -> str:
         """Beginnings of held-out documents, and how the model goes on, as a Markdown list."""
@@ -257,33 +220,27 @@ class Pretrainer:
             return found
         return found | {"trigram": perplexities(triple * len(held_out), held_out)}
 
-    def _save(self) -> None:
+    def save(self) -> None:
         with self.clock.paused():
             checkpoints.save(
                 self.folder.checkpoints,
-                self.done.updates,
+                self.at,
                 self.reader.state_dict(),
                 {
                     "config": configs.to_dict(self.config),
-                    "progress": asdict(self.done) | {"seconds": self._seconds()},
+                    "progress": asdict(self.counters) | {"seconds": self.seconds},
                     "windows": self.windows.state(),
                     "text": [self.train.key, self.valid.key],
                     "tokenizer": self.tokenizer.identity,
                 },
             )
 
-    def _line(self) -> str:
-        """Where the run stands, in one line."""
-        done, config = self.done, self.config
-        speed = self.speed or (done.tokens - self.logged[1]) / max(self.clock.elapsed, 1e-9)
-        parts = [f"{done.updates:,} updates", f"{done.tokens:,} tokens", f"{speed:,.0f} tokens/s"]
+    def standing(self, speed: float) -> list[str]:
+        tokens_per_s = speed * self.window_tokens
+        parts = [f"{self.at:,} updates", f"{self.counters.tokens:,} tokens", f"{tokens_per_s:,.0f} tokens/s"]
         if self.found:
             parts.append(f"perplexity {self.found['perplexity']:.2f}")
-        left = [(config.updates - done.updates) * config.batch_size * config.batch_length / speed] if speed else []
-        left += [60 * config.minutes - self._seconds()] if config.minutes else []
-        if left:
-            parts.append(f"{duration(max(0, min(left)))} left")
-        return " | ".join(parts)
+        return parts
 
     def _introduce(self) -> None:
         """Say what is about to run."""
@@ -297,12 +254,12 @@ class Pretrainer:
             ("device", f"{device.type}, {self.reader.precision}"),
             ("folder", str(self.folder.path)),
         ]
-        begun = f"Going on at update {self.done.updates:,}"
-        self.face.table("Reading" if self.done.sessions == 1 else begun, rows)
+        begun = f"Going on at update {self.at:,}"
+        self.face.table("Reading" if self.counters.sessions == 1 else begun, rows)
 
     def _conclude(self) -> None:
         """Say what came of it and where it lies."""
-        path, done = self.folder.path, self.done
+        path, done = self.folder.path, self.counters
         minutes = f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""
         self.face.table(
             f"Finished: {done.updates:,} updates, {done.tokens:,} tokens, {duration(done.seconds)} of training",

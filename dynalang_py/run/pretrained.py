@@ -12,10 +12,9 @@ from dynalang_py import files
 from dynalang_py.agent import Agent
 from dynalang_py.config import Config
 from dynalang_py.errors import UserError
-from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.console import Face
 from dynalang_py.run.folder import RunFolder
-from dynalang_py.run.pretrain import check_tokenizer, run_tokenizer
+from dynalang_py.run.pretrain import load_read
 from dynalang_py.text.config import PretrainConfig
 from dynalang_py.text.mixing import world_tokenizer
 from dynalang_py.tokenizers import Tokenizer
@@ -65,12 +64,7 @@ def begin_with(agent: Agent, config: Config, vocabulary: tuple[str, ...], folder
     """
     assert config.pretrained is not None
     source = RunFolder(config.pretrained)
-    settings = source.load_as(PretrainConfig)
-    checkpoint = checkpoints.load(source.checkpoints)
-    if checkpoint is None:
-        raise UserError(f"{source.path} has no checkpoint yet")
-    theirs = run_tokenizer(source, settings.tokenizer)
-    check_tokenizer(checkpoint, theirs)
+    _, checkpoint, theirs = load_read(source)
     rows = _rows(world_tokenizer(config.env, vocabulary), theirs, source.path, config.remap_vocabulary)
     read = {name.removeprefix("world_model/"): value for name, value in checkpoint.tensors.items()}
     merged, taken = merge(agent, read, rows, theirs.size)

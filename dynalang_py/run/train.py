@@ -1,4 +1,4 @@
-"""The training loop: live, remember, learn; save, evaluate and show now and then."""
+"""Training: live, remember, learn, and be evaluated now and then."""
 
 import json
 from collections import deque
@@ -17,15 +17,14 @@ from dynalang_py.errors import UserError
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.build import build_agent, build_replay
 from dynalang_py.run.checkpoint import Checkpoint
-from dynalang_py.run.clock import Clock
-from dynalang_py.run.console import Face, Progress, duration
+from dynalang_py.run.console import Face, duration
 from dynalang_py.run.counters import Counters
 from dynalang_py.run.driver import Driver, GuidedPolicy, RandomPolicy
 from dynalang_py.run.episodes import Episode, means
 from dynalang_py.run.evaluate import FIRST_SEED, Evaluator, Summary, summarise
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.gallery import Gallery
-from dynalang_py.run.logger import Logger
+from dynalang_py.run.loop import Loop
 from dynalang_py.run.pretrained import begin_with
 from dynalang_py.run.signals import StopRequest
 from dynalang_py.text.mixing import Beside, world_tokenizer
@@ -59,8 +58,12 @@ def train(config: Config, *, resume: bool = False) -> None:
         Trainer(config, folder, checkpoint, face, stop, stack).run()
 
 
-class Trainer:
-    """Everything that a run needs while it lasts."""
+class Trainer(Loop):
+    """Everything that a run of training needs while it lasts."""
+
+    verb, unit = "train", "step"
+    config: Config
+    counters: Counters
 
     def __init__(
         self,
@@ -72,9 +75,9 @@ class Trainer:
         stack: ExitStack,
     ) -> None:
         """checkpoint: where to go on. stack: closes what is opened here."""
-        self.config, self.folder, self.face, self.stop = config, folder, face, stop
-        self.counters = Counters(**checkpoint.state["counters"]) if checkpoint else Counters()
-        self.counters.sessions += 1
+        counters = Counters(**checkpoint.state["counters"]) if checkpoint else Counters()
+        super().__init__(config, folder, counters, face)
+        self.stop = stop
         guided = max(config.expert_prefill, config.expert_share) > 0
         world = envs.with_expert(config.env) if guided else config.env
         vector = envs.make_vector(world, config.envs, config.processes)
@@ -94,12 +97,8 @@ class Trainer:
             self.random.rng.bit_generator.state = checkpoint.state["random"]
         self.evaluator = Evaluator(config.env, self.spec, min(config.envs, config.eval_episodes), render=True)
         stack.callback(self.evaluator.close)
-        # What can fail at the start is behind us: from here on the folder is a run.
-        configs.save(config, folder.config)
-        resume_at = self.counters.steps if self.counters.sessions > 1 else None
-        self.logger = stack.enter_context(Logger(folder.metrics, folder.events, resume_at))
+        self.begin(stack)
         self.gallery = Gallery(folder, self.logger, vector.vocabulary)
-        self.clock = Clock()
         self.driver = Driver(
             vector,
             self.spec,
@@ -116,10 +115,9 @@ class Trainer:
         )
         self.ended: list[Episode] = []  # since the last row of metrics
         self.recent: deque[Episode] = deque(maxlen=RECENT)
-        self.metrics: dict[str, list[float]] = {}  # since the last row
-        self.logged = self.counters.steps, self.counters.updates  # at the last row
+        self.logged_updates = counters.updates  # at the last row of metrics
         self.summary: Summary = {}  # of the last evaluation
-        self.speed = 0.0  # environment steps per second, between the last two rows
+        self.baseline: Summary = {}  # of the random policy
 
     def _text(self, vocabulary: tuple[str, ...]) -> Beside:
         """What is read beside experience, in the tokens of the world."""
@@ -137,71 +135,42 @@ class Trainer:
 
     def run(self) -> None:
         self._introduce()
-        baseline = self._baseline()
+        self.baseline = self._baseline()
         try:
-            with Progress(self.face) as progress:
-                self._loop(progress, baseline)
+            with self.progress:
+                self.loop()
         except NonFiniteError as error:
-            found = checkpoints.find(self.folder.checkpoints)
-            remedy = (
-                f"the last good checkpoint is {found[0]}; go on from it by: dynalang train --resume {self.folder.path}"
-                if found
-                else "there is no checkpoint yet"
-            )
-            raise UserError(f"training stopped at step {self.counters.steps}: {error}; {remedy}") from error
+            raise self.stopped(error) from error
         if self.stop.received:
             path = self.folder.path
             self.face.say(f"Stopped at step {self.counters.steps:,}. Go on with: dynalang train --resume {path}")
         else:
-            self._conclude(baseline)
+            self._conclude()
 
     @property
-    def finished(self) -> bool:
-        minutes = self.config.minutes
-        return self.counters.steps >= self.config.steps or (minutes is not None and self._seconds() >= 60 * minutes)
+    def at(self) -> int:
+        return self.counters.steps
 
-    def _loop(self, progress: Progress, baseline: Summary) -> None:
-        config, counters = self.config, self.counters
-        saved_at, evaluated_at = self._seconds(), counters.steps
-        self.clock.restart()
-        while not self.finished and not self.stop.received:
-            try:
-                self._step()
-            except UserError:  # the worlds gave up, not the agent
-                self._save()
-                raise
-            if progress.due():
-                progress.draw(self._line())
-            if self.clock.elapsed >= config.log_every:
-                self._log()
-                progress.log(self._line())
-            if config.eval_every and counters.steps // config.eval_every > evaluated_at // config.eval_every:
-                evaluated_at = counters.steps
-                if not self.finished:  # the last evaluation comes when all is saved
-                    progress.draw(f"{self._line()} | evaluating")
-                    self._evaluate(baseline)
-            if self._seconds() - saved_at >= 60 * config.checkpoint_minutes:
-                saved_at = self._seconds()
-                self._save()
-        self._log()
-        self._save()
-        if not self.stop.received:
-            progress.draw(f"{self._line()} | evaluating")
-            self._evaluate(baseline)
+    @property
+    def goal(self) -> int:
+        return self.config.steps
 
-    def _step(self) -> None:
+    def step(self) -> None:
         """One step of every environment, and the updates that it earns."""
         config, counters = self.config, self.counters
         before = counters.steps
-        ended = self.driver.step(self.beginner if counters.steps < config.prefill else self.actor)
+        try:
+            ended = self.driver.step(self.beginner if counters.steps < config.prefill else self.actor)
+        except UserError:  # the worlds gave up, not the agent
+            self.save()
+            raise
         self.ended += ended
         self.recent += ended
         if counters.steps <= config.prefill or not self.replay.ready(config.batch_size):
             return
         counters.credit += (counters.steps - before) * config.updates_per_step
         while counters.credit >= 1 and not self.stop.received:
-            for name, value in self.learn().items():
-                self.metrics.setdefault(name, []).append(value)
+            self.keep(self.learn())
             counters.credit -= 1
 
     def learn(self) -> dict[str, float]:
@@ -216,47 +185,29 @@ class Trainer:
         self.counters.updates += 1
         return metrics
 
-    def _seconds(self) -> float:
-        return self.counters.seconds + self.clock.elapsed
+    def row(self, seconds: float) -> dict[str, float]:
+        counters, ended, updates = self.counters, self.ended, self.counters.updates - self.logged_updates
+        self.ended, self.logged_updates = [], counters.updates
+        return {
+            **{f"episode/{name}": value for name, value in means(ended).items()},
+            "episode/count": len(ended),
+            "speed/steps_per_s": self.speed,
+            "speed/updates_per_s": updates / seconds,
+            "replay/steps": len(self.replay),
+            "acting_steps": counters.acting_steps,
+            "episodes": counters.episodes,
+            "updates": counters.updates,
+        }
 
-    def _log(self) -> None:
-        """Write a row of metrics, if anything happened since the last, and begin the next."""
-        if self.counters.steps == self.logged[0]:
-            return
-        seconds, shares = self.clock.restart()
-        counters = self.counters
-        counters.seconds += seconds
-        steps, updates = self.logged
-        self.speed = (counters.steps - steps) / seconds
-        row = {f"train/{name}": float(np.mean(values)) for name, values in self.metrics.items()}
-        row |= {f"episode/{name}": value for name, value in means(self.ended).items()}
-        row |= {f"time/{name}": share for name, share in shares.items()}
-        self.logger.scalars(
-            {
-                **row,
-                "episode/count": len(self.ended),
-                "speed/steps_per_s": self.speed,
-                "speed/updates_per_s": (counters.updates - updates) / seconds,
-                "replay/steps": len(self.replay),
-                "acting_steps": counters.acting_steps,
-                "episodes": counters.episodes,
-                "updates": counters.updates,
-                "minutes": counters.seconds / 60,
-            },
-            counters.steps,
-        )
-        self.logged = counters.steps, counters.updates
-        self.ended, self.metrics = [], {}
-
-    def _save(self) -> None:
+    def save(self) -> None:
         with self.clock.paused():
             checkpoints.save(
                 self.folder.checkpoints,
-                self.counters.steps,
+                self.at,
                 self.agent.state_dict() | (self.beside.tensors() if self.beside else {}),
                 {
                     "config": configs.to_dict(self.config),
-                    "counters": asdict(self.counters) | {"seconds": self._seconds()},
+                    "counters": asdict(self.counters) | {"seconds": self.seconds},
                     "replay": self.replay.state(),
                     "text": self.beside.windows.state() if self.beside else None,
                     "random": self.random.rng.bit_generator.state,
@@ -280,8 +231,9 @@ class Trainer:
             files.write(path, json.dumps({"summary": summary, "episodes": found.episodes}, indent=1))
         return summary
 
-    def _evaluate(self, baseline: Summary) -> None:
+    def look(self, last: bool) -> None:
         """Play the evaluation episodes; log, film and draw what came of them."""
+        self.progress.draw(self.line("evaluating"))
         with self.clock.paused(), self._unnoticed():
             step, seeds = self.counters.steps, range(FIRST_SEED, FIRST_SEED + self.config.eval_episodes)
             found = self.evaluator.play(self.agent, seeds, movies=FILMED, stop=lambda: self.stop.received)
@@ -290,14 +242,14 @@ class Trainer:
             self.summary = summarise(found.episodes)
             row = {f"eval/{name}": entry["mean"] for name, entry in self.summary.items()}
             row |= {f"eval/{name}_{end}": entry[end] for name, entry in self.summary.items() for end in ("low", "high")}
-            self.logger.scalars({**row, "minutes": self._seconds() / 60, "episodes": self.counters.episodes}, step)
+            self.logger.scalars({**row, "minutes": self.seconds / 60, "episodes": self.counters.episodes}, step)
             result = {"step": step, "summary": self.summary, "episodes": found.episodes}
             files.write(self.folder.eval / f"step-{step:012d}.json", json.dumps(result, indent=1))
             self.gallery.episodes(found.movies, step)
             self.gallery.open_loop(self.agent, self.replay, step)
             metric = self.config.curve if self.config.curve in self.summary else "return"
             title = f"{self.config.env.task}, seed {self.config.seed}"
-            self.gallery.learning_curve(metric, baseline.get(metric, {}).get("mean"), title)
+            self.gallery.learning_curve(metric, self.baseline.get(metric, {}).get("mean"), title)
 
     @contextmanager
     def _unnoticed(self) -> Iterator[None]:
@@ -309,21 +261,14 @@ class Trainer:
             generator.set_state(state)
         self.replay.load_state(replay)
 
-    def _line(self) -> str:
-        """Where the run stands, in one line."""
-        counters, config = self.counters, self.config
+    def standing(self, speed: float) -> list[str]:
         recent = means(list(self.recent))
-        speed = self.speed or (counters.steps - self.logged[0]) / max(self.clock.elapsed, 1e-9)
-        parts = [f"{counters.steps:,}/{config.steps:,} steps", f"{speed:,.0f} steps/s"]
+        parts = [f"{self.at:,}/{self.goal:,} steps", f"{speed:,.0f} steps/s"]
         if "return" in recent:
             parts.append(f"return {recent['return']:.2f}")
         if "success" in recent:
             parts.append(f"success {recent['success']:.0%}")
-        left = [(config.steps - counters.steps) / speed] if speed else []
-        left += [60 * config.minutes - self._seconds()] if config.minutes else []
-        if left:
-            parts.append(f"{duration(max(0, min(left)))} left")
-        return " | ".join(parts)
+        return parts
 
     def _introduce(self) -> None:
         """Say what is about to run."""
@@ -342,10 +287,10 @@ class Trainer:
         begun = f"Going on at step {self.counters.steps:,}"
         self.face.table("Training" if self.counters.sessions == 1 else begun, rows)
 
-    def _conclude(self, baseline: Summary) -> None:
+    def _conclude(self) -> None:
         """Say what came of it and where it lies."""
         path = self.folder.path
-        columns = {"agent": self.summary} | ({"random policy": baseline} if baseline else {})
+        columns = {"agent": self.summary} | ({"random policy": self.baseline} if self.baseline else {})
         self.face.results(f"{self.config.eval_episodes} evaluation episodes, mean and 95 % interval", columns)
         drawn = sorted(self.folder.pictures.glob("*.*"))
         minutes = f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""

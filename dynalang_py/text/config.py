@@ -124,6 +124,7 @@ def text_debug() -> PretrainConfig:
         small,
         model=model,
         tokenizer="bytes",
+        dropout=0.0,
         optimizer=OptimizerConfig(lr=1e-2, warmup=10),
         updates=200,
         batch_size=8,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from dynalang_py.nn.functional import categorical_kl
+from dynalang_py.nn.functional import balanced_kl
 from dynalang_py.world_model.rssm import State
 
 
@@ -32,8 +32,6 @@ class KLBalance(nn.Module):
 
     def forward(self, posterior: State, prior: State) -> tuple[dict[str, Tensor], Tensor]:
         """Logits (B, T, S, K) of both → unweighted losses {dyn, rep} (B, T), and the KL (B, T) without gradient."""
-        p, q = posterior["logit"], prior["logit"]
-        dyn = categorical_kl(p.detach(), q)
-        rep = categorical_kl(p, q.detach())
+        dyn, rep = balanced_kl(posterior["logit"], prior["logit"])
         free = self.config.free_nats
         return {"dyn": dyn.clamp(min=free), "rep": rep.clamp(min=free)}, dyn.detach()

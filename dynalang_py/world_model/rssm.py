@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dynalang_py.nn.functional import sample_onehot, straight_through, unimix
 from dynalang_py.nn.layers import MLP, BlockLinear, Dense, Family, Norm, initialise, linear
 from dynalang_py.nn.random import Noise
+from dynalang_py.nn.unrolled import Shared
 
 State = dict[str, Tensor]
 """A belief: a plain dictionary of tensors, batch first. Here deter (…, D), stoch (…, S, K), and the action (…, A) that
@@ -116,8 +117,10 @@ class RSSM(nn.Module):
         moves = self.cell.read_action(previous)  # (B, T, …)
         widths = config.deter, self.embed
         seen = F.linear(embed, self.posterior_in.columns(widths, 1))  # (B, T, hidden)
-        # Taken once: in the loop each step would cast them anew, and their gradient be a matrix of mostly zeros.
-        own, reads = self.posterior_in.columns(widths, 0).to(seen.dtype), self.cell.reads_stoch(seen.dtype)
+        weights = self.cell.weights() | {
+            "own": Shared(self.posterior_in.columns(widths, 0)),
+            "latents": Shared(self.posterior_out.weight),
+        }
         draws = noise.uniform(batch, length, config.stoch, 1)
         deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
         start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
@@ -131,8 +134,7 @@ class RSSM(nn.Module):
                 move,
                 sight,
                 draw,
-                own,
-                reads,
+                weights,
             )
             deters.append(deter)
             stochs.append(stoch)
@@ -155,7 +157,7 @@ class RSSM(nn.Module):
         batch = state["deter"].shape[0]
         draws = noise.uniform(horizon, batch, config.stoch, 1)
         deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
-        reads = self.cell.reads_stoch(deter.dtype)
+        weights = self.cell.weights()
         deters, stochs, actions = [deter], [stoch], []
         for t in range(horizon + 1):
             if not isinstance(policy, Tensor):
@@ -163,7 +165,7 @@ class RSSM(nn.Module):
             if t == horizon:
                 break
             action = policy[:, t] if isinstance(policy, Tensor) else actions[t]
-            deter, stoch = self.dream_step(deter, stoch, action, draws[t], reads)
+            deter, stoch = self.dream_step(deter, stoch, action, draws[t], weights)
             deters.append(deter)
             stochs.append(stoch)
         taken = policy if isinstance(policy, Tensor) else torch.stack(actions, 1)
@@ -207,24 +209,23 @@ class RSSM(nn.Module):
         move: Tensor,
         seen: Tensor,
         draw: Tensor,
-        own: Tensor,
-        reads: Tensor | None,
+        weights: dict[str, Shared],
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of observe.
 
-        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), noise (B, S, 1), the weights
-        by which the posterior reads deter (hidden, D) and the cell stoch → next deter, next stoch, posterior
-        log-probabilities (B, S, K).
+        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), noise (B, S, 1), the
+        weights that all steps share → next deter, next stoch, posterior log-probabilities (B, S, K).
         """
-        deter = self.cell(deter, stoch, move, reads)
-        logit = self._latents(self.posterior_out(self.posterior_in.finish(F.linear(deter, own) + seen)))
+        deter = self.cell(deter, stoch, move, weights)
+        hidden = self.posterior_in.finish(weights["own"](deter) + seen)
+        logit = self._latents(weights["latents"](hidden) + self.posterior_out.bias)
         return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype), logit
 
     def dream_step(
-        self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, reads: Tensor | None
+        self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, weights: dict[str, Shared]
     ) -> tuple[Tensor, Tensor]:
         """One step of imagine: action (B, A), noise (B, S, 1) → next deter (B, D), next stoch (B, S·K)."""
-        deter = self.cell(deter, stoch, self.cell.read_action(action), reads)
+        deter = self.cell(deter, stoch, self.cell.read_action(action), weights)
         logit = self.prior(deter)
         return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype)
 
@@ -264,18 +265,17 @@ class DenseCell(nn.Module):
         """The action's share of the cell's input, for all steps at once: (…, A) → (…, hidden)."""
         return F.linear(_bounded(action), self.inputs.columns(self.widths, 1))
 
-    def reads_stoch(self, dtype: torch.dtype) -> Tensor:
-        """The weight that reads stoch: (hidden, S·K)."""
-        return self.inputs.columns(self.widths, 0).to(dtype)
+    def weights(self) -> dict[str, Shared]:
+        """What the steps of a loop over time share."""
+        return {"stoch": Shared(self.inputs.columns(self.widths, 0)), "gates": Shared(self.gates.weight)}
 
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, reads: Tensor | None = None) -> Tensor:
-        """deter (B, D), stoch (B, S·K), move from read_action, reads from reads_stoch → next deter (B, D)."""
-        reads = self.reads_stoch(stoch.dtype) if reads is None else reads
-        x = self.inputs.finish(F.linear(stoch, reads) + move)
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
+        """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
+        x = self.inputs.finish(weights["stoch"](stoch) + move)
         x = torch.cat([deter.to(x.dtype), x], -1)
         if self.bottleneck is not None:
             x = self.bottleneck(x)
-        reset, candidate, update = self.norm(self.gates(x)).chunk(3, -1)
+        reset, candidate, update = self.norm(weights["gates"](x)).chunk(3, -1)
         return _gru(reset, candidate, update, deter)
 
 
@@ -303,13 +303,19 @@ class BlockCell(nn.Module):
         """The action's embedding, for all steps at once: (…, A) → (…, hidden)."""
         return self.from_action(_bounded(action))
 
-    def reads_stoch(self, dtype: torch.dtype) -> None:
-        """Nothing: a whole layer reads stoch here."""
+    def weights(self) -> dict[str, Shared]:
+        """What the steps of a loop over time share."""
+        return {
+            "deter": Shared(self.from_deter.linear.weight),
+            "stoch": Shared(self.from_stoch.linear.weight),
+            "all": Shared(self.shared.weight),
+        }
 
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, reads: Tensor | None = None) -> Tensor:
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
         """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
-        read = torch.cat([self.from_deter(deter), self.from_stoch(stoch), move], -1)
-        hidden = F.silu(self.norm(self.own(deter) + self.shared(read)))
+        read = [self.from_deter.finish(weights["deter"](deter)), self.from_stoch.finish(weights["stoch"](stoch)), move]
+        mixed = weights["all"](torch.cat(read, -1)) + self.shared.bias
+        hidden = F.silu(self.norm(self.own(deter) + mixed))
         gates = self.gates(hidden).unflatten(-1, (self.blocks, 3, -1)).movedim(-2, 0)  # (3, B, G, D / G)
         reset, candidate, update = gates.flatten(-2).unbind(0)
         return _gru(reset, candidate, update, deter)

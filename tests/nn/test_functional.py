@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from dynalang_py.nn.functional import (
+    balanced_kl,
     binary_nll,
     categorical_kl,
     entropy,
@@ -104,3 +105,34 @@ def test_negative_log_likelihoods_against_torch() -> None:
     # Of a soft target, the least is its own entropy, where the prediction is the target.
     soft = torch.tensor(0.997)
     torch.testing.assert_close(binary_nll(soft.logit(), soft), Bernoulli(soft).entropy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_vocabularies_have_the_same_losses_and_gradients(dtype: torch.dtype) -> None:
+    """Enough logits for several parts, the last of which is shorter."""
+    logits = torch.randn(7, 11, 5000, dtype=dtype).requires_grad_()
+    theirs, token, weight = logits.detach().float().requires_grad_(), torch.randint(5000, (7, 11)), torch.randn(7, 11)
+    loss = token_nll(logits, token)
+    expected = torch.nn.functional.cross_entropy(theirs.flatten(0, 1), token.flatten(), reduction="none")
+    torch.testing.assert_close(loss, expected.view(7, 11))
+    (loss * weight).sum().backward()
+    (expected.view(7, 11) * weight).sum().backward()
+    assert logits.grad is not None
+    assert theirs.grad is not None
+    assert logits.grad.dtype == dtype
+    torch.testing.assert_close(logits.grad.float(), theirs.grad, atol=1e-5 if dtype == torch.float32 else 1e-2, rtol=0)
+
+
+def test_the_two_kls_are_one_value_with_the_gradients_of_two() -> None:
+    ours, theirs = ([torch.randn(2, 3, 4, 5, generator=rng).requires_grad_() for _ in range(2)] for rng in rngs())
+    dyn, rep = balanced_kl(*(x.log_softmax(-1) for x in ours))
+    p, q = (x.log_softmax(-1) for x in theirs)
+    torch.testing.assert_close(dyn, categorical_kl(p, q))
+    (dyn * 0.5 + rep.square()).sum().backward()
+    (categorical_kl(p.detach(), q) * 0.5 + categorical_kl(p, q.detach()).square()).sum().backward()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def rngs() -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(0) for _ in range(2)]

@@ -34,6 +34,7 @@ def test_pauses_do_not_count(now: list[float]) -> None:
     now[0] += 1
     with clock.paused():
         now[0] += 50
+        assert clock.elapsed == 1
     assert clock.elapsed == 1
 
 

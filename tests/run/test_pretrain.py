@@ -15,6 +15,7 @@ import torch
 
 from dynalang_py import cli
 from dynalang_py.errors import UserError
+from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.console import Face
 from dynalang_py.run.folder import RunFolder
@@ -141,6 +142,27 @@ def test_to_look_does_not_change_what_is_learned(tmp_path: Path) -> None:
     assert all(torch.equal(found[0].tensors[name], found[1].tensors[name]) for name in found[0].tensors)
 
 
+def test_a_share_is_left_out_while_learning_and_nothing_while_reading(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    token, first = np.zeros((2, 3), np.int64), np.zeros((2, 3), bool)
+    for dropout, share in ((0.0, 0.0), (0.4, 0.4)):
+        reader = build_reader(replace(config, dropout=dropout, batch_size=2), 258)
+        passed: list[torch.Tensor] = []
+
+        def note(network: object, inputs: object, output: torch.Tensor, passed: list[torch.Tensor] = passed) -> None:
+            passed.append(output)
+
+        for network in (reader.model.encoder.flat, reader.model.decoder.flat):
+            assert network is not None
+            network.register_forward_hook(note)
+        for _ in range(20):
+            reader.update(token, first)
+        assert np.mean([float((x == 0).float().mean()) for x in passed]) == pytest.approx(share, abs=0.05)
+        passed.clear()
+        list(reader.score([(token, first, ~first)], 2))
+        assert all((x != 0).all() for x in passed)
+
+
 def test_what_is_not_there_learns_nothing(tmp_path: Path) -> None:
     """Image, reward and continuation have parts in the published model, and reading leaves them as they were."""
     config = replace(settings(tmp_path, updates=3), image=(16, 16, 3), actions=5)
@@ -170,6 +192,27 @@ def test_the_tokenizer_goes_into_the_run(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "run" / "tokenizer.model").write_bytes(train(["another text", "of other words"] * 50, 275))
     assert cli.main(["generate", str(tmp_path / "run"), "--prompt", "the cat"]) == 2
     assert "was made with another tokenizer" in capsys.readouterr().err
+
+
+def test_numbers_that_run_away_end_the_run_and_name_the_way_back(tmp_path: Path) -> None:
+    wild = OptimizerConfig(joint=False, lr=1e30)
+    with pytest.raises(UserError, match=r"training stopped at update 1: .* not finite; there is no checkpoint yet"):
+        pretrain(settings(tmp_path, "new", optimizer=wild))
+    pretrain(settings(tmp_path, updates=1, optimizer=wild))
+    with pytest.raises(UserError, match=r"last good checkpoint is .*; go on from it by: dynalang pretrain --resume"):
+        pretrain(settings(tmp_path, optimizer=wild), resume=True)
+
+
+def test_who_comes_with_other_settings_moves_no_damaged_checkpoint(tmp_path: Path) -> None:
+    config = settings(tmp_path, updates=3)
+    pretrain(config)
+    bad = tmp_path / "run" / "checkpoints" / "step-000000000009.safetensors"
+    bad.write_bytes(b"half")
+    with pytest.raises(UserError, match="made by other settings"):
+        pretrain(replace(config, batch_size=4), resume=True)
+    assert bad.exists()
+    pretrain(replace(config, updates=4), resume=True)
+    assert not bad.exists()
 
 
 def test_other_text_is_not_what_a_run_goes_on_with(tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""Room on the disk, and files that do not fit the run."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dynalang_py.errors import UserError
+from dynalang_py.replay import Field, ReplayConfig
+
+from .ring import FIELDS, fill, make
+
+
+def test_it_knows_its_size_and_reserves_it(tmp_path: Path) -> None:
+    replay = make(tmp_path, streams=2, capacity=1000)
+    files = list(tmp_path.glob("*.raw"))
+    assert replay.nbytes == sum(file.stat().st_size for file in files) == 1000 * (6 + 4 + 4 + 1 + 1 + 4) + 2 * 2 * 8
+    assert replay.gigabytes == replay.nbytes / 1e9
+    if hasattr(os, "posix_fallocate"):
+        assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in files)
+
+
+def test_a_disk_without_room_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(3.1e9)))
+    with pytest.raises(UserError, match=r"needs 12\.3 GB at .*replay but only 3\.1 GB are free; lower --replay\.capa"):
+        make(tmp_path / "replay", FIELDS | {"image": ((64, 64, 3), "u1")}, capacity=1_000_000)
+    assert not list((tmp_path / "replay").iterdir())
+
+
+def test_a_disk_that_fills_while_reserving_is_refused_and_left_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def fallocate(_file: int, _offset: int, nbytes: int) -> None:
+        calls.append(nbytes)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate, raising=False)
+    with pytest.raises(UserError, match=r"lower --replay\.capacity"):
+        make(tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    fill(make(tmp_path), range(9))
+
+
+def test_where_space_cannot_be_reserved_it_works_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    replay = make(tmp_path / "none")
+    fill(replay, range(9))
+    assert len(replay) == 9
+
+    def unsupported(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
+    replay = make(tmp_path / "unsupported")
+    fill(replay, range(9))
+    assert len(replay) == 9
+
+
+def test_continuing_needs_no_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(make(tmp_path), range(9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert len(make(tmp_path)) == 9
+
+
+def test_a_start_that_was_killed_half_way_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(make(tmp_path), range(9))
+    (tmp_path / "meta.json").unlink()
+    (tmp_path / "deter.raw").unlink()
+    left: list[Path] = []
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        left.extend(path.glob("*.raw"))
+        return SimpleNamespace(free=10**6)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert len(make(tmp_path)) == 0
+    assert not left, "what a half-made replay occupies is free for the new one"
+
+
+@pytest.mark.parametrize(
+    ("fields", "kwargs", "sentence"),
+    [
+        (FIELDS | {"image": ((3, 3), np.uint8)}, {}, r"field 'image' as uint8 \(2, 3\) where .* uint8 \(3, 3\)"),
+        (FIELDS | {"reward": ((), np.float64)}, {}, r"field 'reward' as float32 \(\) where .* float64 \(\)"),
+        (FIELDS | {"stoch": ((4,), np.uint8)}, {}, r"no field 'stoch' where .* field 'stoch' as uint8 \(4,\)"),
+        ({k: v for k, v in FIELDS.items() if k != "deter"}, {}, r"'deter' as float16 \(2,\) where .* no field 'deter'"),
+        (FIELDS, {"streams": 2, "capacity": 64}, "has 1 streams where this run needs 2 streams"),
+        (FIELDS, {"capacity": 33}, "has 32 steps per stream where this run needs 33 steps per stream"),
+    ],
+)
+def test_another_layout_is_refused_by_name(
+    tmp_path: Path, fields: dict[str, Field], kwargs: dict[str, int], sentence: str
+) -> None:
+    fill(make(tmp_path), range(9))
+    with pytest.raises(UserError, match=sentence):
+        make(tmp_path, fields, **kwargs)
+    assert len(make(tmp_path)) == 9
+
+
+def test_windows_of_another_length_may_be_sampled_from_the_same_files(tmp_path: Path) -> None:
+    fill(make(tmp_path, length=4), range(20))
+    assert make(tmp_path, length=7, context=1).sample(2)[0]["serial"].shape == (2, 8)
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    os.truncate(tmp_path / "image.raw", 5)
+    with pytest.raises(UserError, match=r"image\.raw has 5 bytes instead of 192"):
+        make(tmp_path)
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(UserError, match=r"meta\.json does not describe a replay"):
+        make(tmp_path)
+
+
+def test_a_capacity_below_one_window_per_stream_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"capacity 64 leaves 4 steps to each of 16 .* at least 80"):
+        make(tmp_path, streams=16, capacity=64, length=4, context=1)
+    with pytest.raises(ValueError, match=r"replay\.capacity must be at least 1 step, got 0"):
+        ReplayConfig(capacity=0)
