@@ -120,16 +120,19 @@ def babyai_local() -> Config:
 
 
 def _homegrid(task: str) -> Config:
-    size = parts("cpu-large")
-    return Config(
-        env=HomeGridConfig(task=task),
-        model=size["model"],
-        behavior=size["behavior"],
-        optimizer=OptimizerConfig(lr=3e-4, warmup=100),
+    """The agent of gotodoor. The image keeps eight pixels of each cell; a sentence of up to 18 words is said again and
+    again, so that windows of 64 steps hear it several times."""
+    agent = gotodoor()
+    return replace(
+        agent,
+        env=HomeGridConfig(task=task, image_size=24),
+        replay=ReplayConfig(capacity=500_000),
+        batch_length=64,
+        train_ratio=16,
         steps=1_000_000,
+        minutes=60,
         timeout_is_terminal=True,  # as in the paper (arXiv 2308.01399)
         curve="return",
-        eval_every=50_000,
     )
 
 
