@@ -56,8 +56,8 @@ def read(name: str, data: Path, minutes: float, seed: int, extra: list[str]) -> 
     folder = ROOT / "runs" / "results" / f"text-{name}-{seed}{'-small' if extra else ''}"
     if (folder / "checkpoints").exists():
         return folder
-    options = ["text-small", "--minutes", str(minutes), "--seed", str(seed), "--eval-every", "500", *extra]
-    files = ["--corpus", str(data / f"{name}_train.txt"), "--valid", str(data / f"{name}_valid.txt")]
+    options = ["text-small", "--minutes", str(minutes), "--seed", str(seed), "--eval-every", "250", *extra]
+    files = ["--corpus", str(data / f"{name}_train.txt"), "--test", str(data / f"{name}_valid.txt")]
     command = ["dynalang", "pretrain", *options, *files, "--tokenizer", str(tokenizer(name, data))]
     subprocess.run([*command, "--run-dir", str(folder)], check=True)
     kept = RESULTS / f"text-{name}" / f"seed-{seed}{'-small' if extra else ''}"

@@ -27,6 +27,12 @@ class ReadingCounters:
 
     updates: int = 0
     tokens: int = 0
+    best: float | None = None
+    """Perplexity of the best look at held-out text so far."""
+    best_at: int = 0
+    """Updates behind it."""
+    stale: int = 0
+    """Looks since then."""
     seconds: float = 0.0
     """Time spent training; looks at held-out text, checkpoints and the encoding of the corpus left out."""
     sessions: int = 0

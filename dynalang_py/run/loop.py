@@ -62,6 +62,10 @@ class Loop(ABC):
     def look(self, last: bool) -> None:
         """Measure how good the model is by now. last: at the end of the run."""
 
+    def finish(self) -> None:
+        """What the end of the run, not its interruption, asks for before the last checkpoint is written."""
+        return
+
     @abstractmethod
     def save(self) -> None:
         """Write a checkpoint."""
@@ -115,6 +119,8 @@ class Loop(ABC):
                 saved_at = self.seconds
                 self.save()
         self.log()
+        if not self.stop.received:
+            self.finish()
         self.save()
         if not self.stop.received:
             self.look(last=True)

@@ -104,7 +104,7 @@ class Pretrainer(Loop):
         counters = ReadingCounters(**checkpoint.state["progress"]) if checkpoint else ReadingCounters()
         super().__init__(config, folder, counters, face)
         self.tokenizer = run_tokenizer(folder, config.tokenizer)
-        self.train, self.valid = self._texts()
+        self.train, self.valid, self.test = self._texts()
         if checkpoint:
             check_tokenizer(checkpoint, self.tokenizer)
             if checkpoint.state["text"] != [self.train.key, self.valid.key]:
@@ -121,6 +121,7 @@ class Pretrainer(Loop):
         self.stop = stack.enter_context(StopRequest())
         self.begin(stack)
         self.found: dict[str, float] = {}  # at the last look
+        self.looked_at = 0
         self.baselines = self._baselines()
 
     def run(self) -> None:
@@ -144,6 +145,10 @@ class Pretrainer(Loop):
     def goal(self) -> int:
         return self.config.updates
 
+    @property
+    def finished(self) -> bool:
+        return super().finished or 0 < self.config.patience <= self.counters.stale
+
     def step(self) -> None:
         self.keep(self.learn())
 
@@ -157,20 +162,23 @@ class Pretrainer(Loop):
         self.counters.tokens += token.size
         return figures
 
-    def _texts(self) -> tuple[Tokens, Tokens]:
-        """Text to learn from, and text that is held out."""
+    def _texts(self) -> tuple[Tokens, Tokens, Tokens]:
+        """Text to learn from, text that is held out, and text for the end."""
         config = self.config
         if not config.corpus:
             raise UserError("name a corpus, as in: dynalang pretrain text-small --corpus corpus.txt")
         cache = (config.cache or self.folder.tokens).expanduser()
         self.face.say("Reading the corpus ...")
         tokens = tokenise(config, config.corpus, self.tokenizer, cache)
+        test = tokenise(config, config.test, self.tokenizer, cache) if config.test else None
         if config.valid:
-            return tokens, tokenise(config, config.valid, self.tokenizer, cache)
+            valid = tokenise(config, config.valid, self.tokenizer, cache)
+            return tokens, valid, test or valid
         if tokens.documents < 2:
             raise UserError("the corpus is one document, of which nothing can be held out; name other text by --valid")
         kept = tokens.documents - max(1, round(config.valid_share * tokens.documents))
-        return tokens.part(0, kept), tokens.part(kept, tokens.documents)
+        valid = tokens.part(kept, tokens.documents)
+        return tokens.part(0, kept), valid, test or valid
 
     def row(self, seconds: float) -> dict[str, float]:
         speed = self.speed * self.window_tokens
@@ -179,7 +187,7 @@ class Pretrainer(Loop):
     def look(self, last: bool) -> None:
         """Measure how well held-out text is predicted, beside the baselines on the same tokens, and write on."""
         config, name = self.config, "final" if last else "valid"
-        held_out = self.valid if last else self.valid.head(config.eval_tokens)
+        held_out = self.test if last else self.valid.head(config.eval_tokens)
         self.progress.draw(self.line("reading all held-out text" if last else "reading held-out text"))
         with self.clock.paused():
             windows = once(held_out, EVAL_STREAMS, EVAL_LENGTH, reset=config.reset)
@@ -198,6 +206,33 @@ class Pretrainer(Loop):
             row |= {f"{name}/tokens": len(held_out), "tokens": self.counters.tokens, "minutes": self.seconds / 60}
             self.logger.scalars(row, self.at)
             self.logger.text("samples", self._samples(held_out), self.at)
+            if not last:
+                self.looked_at = self.at
+                self._remember(self.found["perplexity"])
+
+    def _remember(self, perplexity: float) -> None:
+        """Keep the weights if they are the best so far."""
+        counters = self.counters
+        if counters.best is not None and perplexity >= counters.best:
+            counters.stale += 1
+            return
+        counters.best, counters.best_at, counters.stale = perplexity, self.at, 0
+        if self.config.patience:
+            checkpoints.save(self.best_folder, self.at, self.reader.weights(), {})
+
+    def finish(self) -> None:
+        """Take the best weights, where the run asks for them."""
+        if not self.config.patience or not self.config.eval_every:
+            return
+        if self.looked_at != self.at:
+            self.look(last=False)  # what came after the last look may be better still
+        best = checkpoints.load(self.best_folder)
+        if best is not None and self.counters.best_at != self.at:
+            self.reader.load_state_dict(best.tensors, everything=False)
+
+    @property
+    def best_folder(self) -> Path:
+        return self.folder.path / "best"
 
     def _samples(self, held_out: Tokens) -> str:
         """Beginnings of held-out documents, and how the model goes on, as a Markdown list."""
@@ -260,10 +295,14 @@ class Pretrainer(Loop):
     def _conclude(self) -> None:
         """Say what came of it and where it lies."""
         path, done = self.folder.path, self.counters
-        minutes = f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""
+        more = f" --updates {2 * done.updates}"
+        more += f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""
+        more += f" --patience {2 * self.config.patience}" if done.stale else ""
+        best = f"of update {done.best_at:,}, which predicted held-out text best" if done.best_at else "the last"
         self.face.table(
             f"Finished: {done.updates:,} updates, {done.tokens:,} tokens, {duration(done.seconds)} of training",
             [
+                ("weights", best if self.config.patience else "the last"),
                 ("perplexity, held out", shown(self.found)),
                 *((name, shown(values)) for name, values in self.baselines.items()),
                 ("TensorBoard", f"tensorboard --logdir {path}"),
@@ -271,7 +310,7 @@ class Pretrainer(Loop):
                 ("checkpoint", str(checkpoints.find(self.folder.checkpoints)[0])),
                 ("write", f'dynalang generate {path} --prompt "..."'),
                 ("fine-tune", f"dynalang train PRESET --pretrained {path}"),
-                ("go on", f"dynalang pretrain --resume {path} --updates {2 * done.updates}{minutes}"),
+                ("go on", f"dynalang pretrain --resume {path}{more}"),
             ],
         )
 

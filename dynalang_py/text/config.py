@@ -34,6 +34,9 @@ class PretrainConfig(TextConfig):
     """Text that is held out, named like the corpus; none holds out the end of the corpus."""
     valid_share: float = 0.05
     """Share of the corpus's documents, counted from its end, that is held out where `valid` is empty."""
+    test: tuple[str, ...] = ()
+    """Text for the look at the end alone, which then says what unseen text is predicted like though `valid` has chosen
+    the weights; none takes `valid` again."""
     run_dir: Path = Path("runs/text")
     """Folder that this run makes and keeps everything in."""
     updates: int = 1_000_000
@@ -48,6 +51,9 @@ class PretrainConfig(TextConfig):
     """Tokens of each stream in an update (T)."""
     eval_every: int = 1_000
     """Updates between two looks at held-out text; 0 looks at the end alone."""
+    patience: int = 5
+    """Looks without a better perplexity after which reading ends. A run ends with the weights that predicted held-out
+    text best. 0 reads on to the end and keeps the last weights."""
     eval_tokens: int = 20_000
     """Held-out text of each look: its first documents, up to this many tokens. The last look takes all."""
     draws: int = 16
@@ -63,7 +69,15 @@ class PretrainConfig(TextConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = {"actions": 1, "updates": 1, "seed": 0, "batch_size": 1, "batch_length": 2, "eval_every": 0}
+        least = {
+            "actions": 1,
+            "updates": 1,
+            "seed": 0,
+            "batch_size": 1,
+            "batch_length": 2,
+            "eval_every": 0,
+            "patience": 0,
+        }
         for name, bound in (least | {"eval_tokens": 1, "draws": 2}).items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
@@ -82,7 +96,7 @@ class PretrainConfig(TextConfig):
         return StepSpec(images=images, vocab=vocab, actions=(self.actions,))
 
 
-FREE_TO_RESUME = (*FREE, "updates", "eval_tokens", "draws", "corpus", "valid", "cache", "workers")
+FREE_TO_RESUME = (*FREE, "updates", "patience", "eval_tokens", "draws", "corpus", "valid", "test", "cache", "workers")
 """Settings that may change when a run goes on. Files may have moved; that they hold the same is checked by hashes."""
 
 
@@ -158,6 +172,7 @@ def dynalang_text() -> PretrainConfig:
         optimizer=size["optimizer"],
         tokenizer="t5",
         reset=False,
+        patience=0,
         image=(16, 16, 17),
         actions=5,
         batch_size=512,

@@ -189,9 +189,13 @@ class Reader:
         table["total"] = sum(p.numel() for p in self.model.parameters())
         return {part: count for part, count in table.items() if count}
 
+    def weights(self) -> dict[str, Tensor]:
+        """The world model as a flat dictionary of tensors."""
+        return {f"world_model/{name}": value.detach() for name, value in self.model.state_dict().items()}
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that reading changes, as one flat dictionary of tensors."""
-        state = {f"world_model/{name}": value.detach() for name, value in self.model.state_dict().items()}
+        state = self.weights()
         state |= optimizer_state({"reading": self.optimizer}, self._named())
         state |= {f"belief/{name}": value for name, value in self.belief.items()}
         return state | {"random/learning": self.noise.generator.get_state(), "updates": torch.tensor(self.updates)}

@@ -194,6 +194,53 @@ def test_the_tokenizer_goes_into_the_run(tmp_path: Path, capsys: pytest.CaptureF
     assert "was made with another tokenizer" in capsys.readouterr().err
 
 
+def by_heart(tmp_path: Path, **changes: Any) -> PretrainConfig:
+    """A run that learns a few lines of noise by heart, held-out noise being predicted worse and worse."""
+    rng = np.random.default_rng(0)
+    lines = ["".join(rng.choice(list("abcdefgh"), 40)) for _ in range(12)]
+    (tmp_path / "noise.txt").write_text("\n".join(lines))
+    noise = str(tmp_path / "noise.txt")
+    return settings(tmp_path, **{"corpus": (noise,), "updates": 400, "eval_every": 20, "patience": 2, **changes})
+
+
+def test_a_run_ends_with_the_weights_that_predicted_held_out_text_best(tmp_path: Path) -> None:
+    config = by_heart(tmp_path)
+    pretrain(config)
+    run = RunFolder(tmp_path / "run")
+    checkpoint, best = checkpoints.load(run.checkpoints), checkpoints.load(run.path / "best")
+    assert checkpoint is not None
+    assert best is not None
+    rows = [row for row in read_metrics(run.metrics) if "valid/perplexity" in row]
+    looks = [row["valid/perplexity"] for row in rows]
+    assert len(looks) == looks.index(min(looks)) + 3, "two looks without a better one end it"
+    progress = checkpoint.state["progress"]
+    assert (progress["best"], progress["best_at"]) == (min(looks), rows[looks.index(min(looks))]["step"])
+    assert progress["updates"] == progress["best_at"] + 40 < 400
+    assert all(torch.equal(checkpoint.tensors[name], value) for name, value in best.tensors.items())
+    (final,) = [row for row in read_metrics(run.metrics) if "final/perplexity" in row]
+    assert final["final/perplexity"] == pytest.approx(min(looks), rel=0.05)
+    pretrain(replace(config, patience=3), resume=True)
+    again = checkpoints.load(run.checkpoints)
+    assert again is not None
+    assert again.state["progress"]["updates"] > progress["updates"]
+
+
+def test_without_patience_the_last_weights_stay(tmp_path: Path) -> None:
+    pretrain(by_heart(tmp_path, patience=0, updates=100))
+    assert not (tmp_path / "run" / "best").exists()
+    checkpoint = checkpoints.load(RunFolder(tmp_path / "run").checkpoints)
+    assert checkpoint is not None
+    assert checkpoint.state["progress"]["updates"] == 100
+
+
+def test_the_last_look_may_have_text_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text("the cat sees a red key.\n" * 3)
+    pretrain(settings(tmp_path, test=(str(tmp_path / "test.txt"),), eval_every=10))
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["final/tokens"] for row in rows if "final/tokens" in row] == [3 * 24]
+    assert all(row["valid/tokens"] > 100 for row in rows if "valid/tokens" in row)
+
+
 def test_numbers_that_run_away_end_the_run_and_name_the_way_back(tmp_path: Path) -> None:
     wild = OptimizerConfig(joint=False, lr=1e30)
     with pytest.raises(UserError, match=r"training stopped at update 1: .* not finite; there is no checkpoint yet"):
