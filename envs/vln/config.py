@@ -40,8 +40,16 @@ class VLNConfig:
     split: str = "train"
     """Which episodes are played: train, val_seen, val_unseen, ..."""
     simulator: SimulatorName = "embree"
-    """What draws the scenes and walks in them: embree (rays on the CPU) or habitat (habitat-sim, whose
-    adapter is not part of this version)."""
+    """What draws the scenes and walks in them: embree (rays on the CPU) or habitat (habitat-sim)."""
+    habitat_python: Path | None = None
+    """A Python interpreter that has habitat_sim (habitat); None: what the environment variable DYNALANG_HABITAT_PYTHON
+    names, else the one that runs."""
+    habitat_gpu: int = -1
+    """CUDA's number of the GPU on which habitat-sim draws; -1: the first device of EGL, the processor where there is no
+    GPU."""
+    shade: bool = True
+    """Dim surfaces by their direction, so that corners are seen (embree). habitat-sim shows textures as they are, so
+    agents that are to be tested there are best trained without."""
     image_size: int = 64
     """Height and width in pixels of what the agent sees."""
     render_size: int = 64
@@ -97,6 +105,7 @@ class VLNConfig:
         check_choice("vln", "tokens", self.tokens, ("ids", "embed"))
         check_choice("vln", "simulator", self.simulator, get_args(SimulatorName))
         for name, low, high in (
+            ("habitat_gpu", -1, 1024),
             ("image_size", 1, 1024),
             ("render_size", self.image_size, 4096),
             ("depth_channels", 0, 16),

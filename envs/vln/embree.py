@@ -14,6 +14,7 @@ from dynalang_py.envs.vln.floors import FloorArrays, find_floors
 from dynalang_py.envs.vln.navgrid import NavGrid
 from dynalang_py.envs.vln.scene import LEVELS, SceneArrays, cached, content_key, read_scene
 from dynalang_py.envs.vln.simulator import Body, Camera, Floats, Pose
+from dynalang_py.envs.vln.stage import stage_file
 from dynalang_py.errors import UserError
 
 LIGHT = (0.78, 1.0, 0.9)
@@ -42,8 +43,7 @@ def open_scene(path: Path, body: Body) -> OpenScene:
     path = path.absolute()  # not resolved: a link's neighbours say how the scene lies
     if not path.is_file():
         raise UserError(f"Scene {path} does not exist.")
-    config = path.with_name(f"{path.stem}.stage_config.json")
-    changed = tuple(file.stat().st_mtime_ns for file in (path, config) if file.is_file())
+    changed = tuple(file.stat().st_mtime_ns for file in (path, stage_file(path)) if file.is_file())
     return _open(path, changed, body)
 
 

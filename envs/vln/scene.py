@@ -8,7 +8,6 @@ reads nothing, and processes share the pages.
 """
 
 import hashlib
-import json
 import logging
 import os
 import tempfile
@@ -22,6 +21,7 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
+from dynalang_py.envs.vln.stage import stage_frame
 from dynalang_py.errors import UserError
 
 logger = logging.getLogger("dynalang.envs")
@@ -58,13 +58,12 @@ class SceneArrays:
 def read_scene(path: Path) -> SceneArrays:
     """Read a file, place its parts, turn it y up.
 
-    A bare .glb is taken as z up, as Matterport3D's files are; if NAME.stage_config.json stands beside NAME.glb, its
-    "up" and "front" say how it lies ([0, 1, 0] and [0, 0, −1] if they are not there). This is habitat-sim's rule.
+    How it lies, `stage_frame` says.
 
     Raises:
         UserError: It can't be read or holds no triangles.
     """
-    frame = _frame(path)
+    frame = stage_frame(path)
     try:
         loaded = trimesh.load_scene(path, process=False)
         parts = [loaded.graph.get(node) for node in loaded.graph.nodes_geometry]
@@ -109,7 +108,7 @@ def content_key(path: Path) -> str:
     """
     if not path.is_file():
         raise UserError(f"Scene {path} does not exist.")
-    digest = hashlib.blake2b(f"{VERSION} {np.round(_frame(path), 6).tolist()}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{VERSION} {np.round(stage_frame(path), 6).tolist()}".encode(), digest_size=16)
     digest.update(path.read_bytes())
     if path.suffix.lower() != ".glb":  # its materials and textures are files of their own
         for other in sorted(path.parent.iterdir()):
@@ -140,25 +139,6 @@ def cached(kind: type[Arrays], key: str, make: Callable[[], Arrays]) -> Arrays:
             return arrays
     # Plain arrays on the same memory: numpy is slower with its own class of mapped ones.
     return kind(**{name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names})
-
-
-def _frame(path: Path) -> NDArray[np.float64]:
-    """(3, 3) rotation of the file's axes to x right, y up, z backward."""
-    up, front = [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]
-    config = path.with_name(f"{path.stem}.stage_config.json")
-    if config.is_file():
-        try:
-            said = json.loads(config.read_text("utf-8"))
-            up, front = said.get("up", up), said.get("front", front)
-            given = np.array([up, front], np.float64)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise UserError(f"{config} can't be read as a stage configuration: {error}.") from error
-        if given.shape != (2, 3) or not np.allclose(given @ given.T, np.eye(2), atol=1e-3):
-            raise UserError(f"{config}: up {up} and front {front} must be unit vectors at right angles.")
-        return np.array([np.cross(given[1], given[0]), given[0], -given[1]])
-    if path.suffix.lower() == ".glb":
-        up, front = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]
-    return np.array([np.cross(front, up), up, np.negative(front)])
 
 
 class _Atlas:

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dynalang_py.envs.contract import check_choice, check_range, require
-from dynalang_py.errors import UserError
 
 SimulatorName: TypeAlias = Literal["embree", "habitat"]
-"""embree: rays on the CPU, needs nothing but pip. habitat: habitat-sim."""
+"""embree: rays on the CPU, needs nothing but pip. habitat: habitat-sim, in whatever Python has it."""
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -166,17 +165,26 @@ class Simulator(Protocol):
         """Let go of the scene. A closed simulator can load again."""
 
 
-def make_simulator(name: str, camera: Camera, body: Body, *, shade: bool = True) -> Simulator:
+def make_simulator(
+    name: str,
+    camera: Camera,
+    body: Body,
+    *,
+    shade: bool = True,
+    habitat_python: Path | None = None,
+    habitat_gpu: int = -1,
+) -> Simulator:
     """The simulator of that name, with no scene yet.
 
-    shade: light surfaces by their direction, so that shape is seen; without, colours are the textures' own.
+    shade: light surfaces by their direction, so that shape is seen (embree); without, and by habitat, colours are the
+    textures' own. habitat_python, habitat_gpu: which interpreter runs habitat-sim, and what draws (`Habitat`).
 
     Raises:
         UserError: There is none of that name, or what it needs isn't installed.
     """
     check_choice("vln", "simulator", name, get_args(SimulatorName))
     if name == "habitat":
-        raise UserError(
-            "Simulator 'habitat' is not part of this version of dynalang_py; simulator 'embree' opens the same scenes."
-        )
+        from dynalang_py.envs.vln.habitat import Habitat  # which needs this module
+
+        return Habitat(camera, body, python=habitat_python, gpu=habitat_gpu)
     return require("dynalang_py.envs.vln.embree", extra="vln", task="Simulator 'embree'").Embree(camera, body, shade)

@@ -65,7 +65,14 @@ class VLN(gymnasium.Env[Observation, Any]):
         self.vocabulary = self._voice.vocabulary
         self._speaker = Speaker(config.pause)
         self._expert = Expert(forward=config.forward, turn=config.turn)
-        self._simulator = make_simulator(config.simulator, config.camera, config.body)
+        self._simulator = make_simulator(
+            config.simulator,
+            config.camera,
+            config.body,
+            shade=config.shade,
+            habitat_python=config.habitat_python,
+            habitat_gpu=config.habitat_gpu,
+        )
         self._map: FloorMap | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:

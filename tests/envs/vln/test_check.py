@@ -62,6 +62,7 @@ def test_without_a_simulator_nothing_can_be_walked(
     capsys: pytest.CaptureFixture[str], world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "dynalang_py.envs.vln.embree", None)
+    monkeypatch.setenv("DYNALANG_HABITAT_PYTHON", "nowhere")
     code, _, err = run(capsys, "check", str(world.data))
     assert code == 2
     assert "there is no simulator: " in err

@@ -343,7 +343,7 @@ def test_a_goal_that_no_way_leads_to_is_told_and_measured_straight(
         ({"scenes": Path("nowhere")}, "the scene house/house.glb is missing: there is no house/house.glb nor nowhere/"),
         ({"task": "vnl"}, "There is no VLN task 'vnl'"),
         ({"tokenizer": "hauses"}, "vln.tokenizer: .*Did you mean 'houses'"),
-        ({"simulator": "habitat"}, "habitat"),
+        ({"simulator": "habitat", "habitat_python": Path("nowhere")}, "Simulator 'habitat' finds no program nowhere"),
     ],
 )
 def test_what_is_missing_is_told_at_the_start(config: VLNConfig, changes: Any, sentence: str) -> None:

@@ -86,7 +86,7 @@ def test_the_table_for_people_names_split_and_simulator(capsys: pytest.CaptureFi
     ("args", "sentence"),
     [
         (("--split", "val_unsen"), "no split 'val_unsen'"),
-        (("--simulator", "habitat"), "habitat"),
+        (("--simulator", "habitat", "--habitat-python", "nowhere"), "Simulator 'habitat' finds no program nowhere"),
         (("--simulator", "embre"), "--env.simulator is 'embre'; allowed is 'embree', 'habitat'"),
         (("--spilt", "train"), "there is no option --spilt. Did you mean '--env.split'?"),
         (("--data", "nowhere"), "there is no folder nowhere with episodes"),
