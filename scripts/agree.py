@@ -1,0 +1,195 @@
+"""Do both simulators see and walk the same? Makes houses, compares, and prints the figures as JSON.
+
+    python scripts/agree.py --picture docs/agreement.png
+
+Needs habitat-sim: in this interpreter, or in the one that DYNALANG_HABITAT_PYTHON names.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dynalang_py.envs.vln.episodes import STOP
+from dynalang_py.envs.vln.expert import Expert
+from dynalang_py.envs.vln.houses.builtin import BuiltIn
+from dynalang_py.envs.vln.houses.house import make_house, write_scene
+from dynalang_py.envs.vln.houses.plan import LEVELS
+from dynalang_py.envs.vln.simulator import Body, Camera, Pose, Simulator, make_simulator
+
+PAIR = ("embree", "habitat")
+EXPERT = Expert()
+VIEWS = 30
+"""Places per house."""
+
+
+@dataclass
+class Found:
+    """What was compared, an entry for each picture, pair of points, or walk."""
+
+    depth: list[NDArray[Any]] = field(default_factory=list)
+    """(H, W) metres of difference; inf where only one hit something."""
+    rgb: list[float] = field(default_factory=list)
+    """Mean difference of a picture, of 255."""
+    geodesic: list[float] = field(default_factory=list)
+    """Difference in proportion; inf where only one finds a way."""
+    expert: list[float] = field(default_factory=list)
+    """Metres between the ends of the same actions: those of an expert who walks in the one or in the other."""
+    random: list[float] = field(default_factory=list)
+    """The same for 40 random actions, more than half of whose steps are into something."""
+
+    def figures(self) -> dict[str, float]:
+        depth = np.array(self.depth)
+        figures: dict[str, float] = {
+            "pictures": len(depth),
+            "depth, share within 1 mm": (depth < 1e-3).mean(),
+            "depth, median in m": np.median(depth),
+            "depth, 99.9 % in m": np.quantile(depth, 0.999, method="lower"),
+            "rgb, mean of 255": np.mean(self.rgb),
+            "rgb, worst picture": np.max(self.rgb),
+            "ways": len(self.geodesic),
+            "geodesic, share within 5 %": np.mean(np.array(self.geodesic) < 0.05),
+            "geodesic, mean": np.mean(self.geodesic),
+            "geodesic, worst": np.max(self.geodesic),
+        }
+        for name, ends in (("expert", np.array(self.expert)), ("random", np.array(self.random))):
+            figures |= {
+                f"{name} walks": len(ends),
+                f"{name} walks, share within 10 cm": (ends < 0.1).mean(),
+                f"{name} walks, median in m": np.median(ends),
+                f"{name} walks, worst in m": ends.max(),
+            }
+        return {name: float(figure) for name, figure in figures.items()}
+
+
+def make_pair() -> tuple[Simulator, Simulator]:
+    """Both simulators, without lights."""
+    one, other = (make_simulator(name, Camera(), Body(), shade=False) for name in PAIR)
+    return one, other
+
+
+def make_scenes(folder: Path, count: int) -> list[Path]:
+    """Scenes of `count` houses of each level."""
+    scenes = []
+    for level in LEVELS:
+        for number in range(count):
+            name = f"{level}_{number}"
+            write_scene(make_house(name, level, f"agree/{name}", BuiltIn()), BuiltIn(), folder / name)
+            scenes.append(folder / name / f"{name}.glb")
+    return scenes
+
+
+def compare(pair: tuple[Simulator, Simulator], scene: Path, found: Found, views: int = VIEWS, seed: int = 0) -> None:
+    """Look, measure and walk in both from the same places."""
+    rng = np.random.default_rng(seed)
+    for simulator in pair:
+        simulator.load(scene)
+    points = [pair[0].random_point(rng) for _ in range(views)]
+    for point, goal in zip(points, points[1:] + points[:1], strict=True):
+        pose = Pose.at(point, yaw=float(rng.uniform(-180, 180)))
+        one, other = look(pair, pose)
+        apart = np.abs(one["depth"] - other["depth"])
+        found.depth.append(np.where((one["depth"] > 0) == (other["depth"] > 0), apart, np.inf))
+        found.rgb.append(float(np.abs(one["rgb"].astype(float) - other["rgb"]).mean()))
+        lengths = [simulator.geodesic(point, goal) for simulator in pair]
+        if min(lengths) < np.inf:
+            found.geodesic.append(abs(lengths[0] - lengths[1]) / max(*lengths, 0.5))
+        elif max(lengths) < np.inf or lengths[0] != lengths[1]:
+            found.geodesic.append(np.inf)
+        for leader in pair:
+            found.expert.append(walk(pair, pose, lambda: EXPERT.act(leader, goal)))  # noqa: B023
+        actions = iter(rng.choice([1, 1, 2, 3], 40).tolist())
+        found.random.append(walk(pair, pose, lambda: next(actions, 0)))  # noqa: B023
+
+
+def look(pair: tuple[Simulator, Simulator], pose: Pose) -> list[dict[str, NDArray[Any]]]:
+    """What both see from there."""
+    for simulator in pair:
+        simulator.set_pose(pose)
+    return [simulator.observe() for simulator in pair]
+
+
+def walk(pair: tuple[Simulator, Simulator], start: Pose, act: Callable[[], int]) -> float:
+    """Do the same in both until `act` says stop. Returns the metres between the ends."""
+    for simulator in pair:
+        simulator.set_pose(start)
+    for _ in range(500):
+        action = act()
+        if action == STOP:
+            break
+        for simulator in pair:
+            EXPERT.move(simulator, action)
+    return float(np.linalg.norm(pair[0].pose.position - pair[1].pose.position))
+
+
+def time_it(simulator: Simulator, scene: Path, seconds: float = 2.0) -> dict[str, float]:
+    """Observations, and steps with an observation each, per second of the clock: the best of three rounds."""
+    begin = time.perf_counter()
+    simulator.load(scene)
+    found = {"load, seconds": time.perf_counter() - begin}
+    rng = np.random.default_rng(0)
+    simulator.set_pose(Pose.at(simulator.random_point(rng)))
+    actions = rng.choice([1, 1, 2, 3], 100_000).tolist()
+    for name, step in (("observations/s", False), ("steps/s", True)):
+        best = 0.0
+        for _ in range(3):
+            count, begin = 0, time.perf_counter()
+            while (spent := time.perf_counter() - begin) < seconds:
+                if step:
+                    EXPERT.move(simulator, actions[count])
+                else:
+                    simulator.turn(7)
+                simulator.observe()
+                count += 1
+            best = max(best, count / spent)
+        found[name] = best
+    return found
+
+
+def picture(pair: tuple[Simulator, Simulator], scenes: list[Path], path: Path, side: int = 192, rows: int = 3) -> None:
+    """A row per view: embree, habitat, and how far their depths are apart (black nothing, white 1 mm and more)."""
+    lines = []
+    rng = np.random.default_rng(3)
+    for scene in scenes[-rows:]:
+        for simulator in pair:
+            simulator.load(scene)
+        views = []
+        for _ in range(20):
+            place = Pose.at(pair[0].random_point(rng), yaw=float(rng.uniform(-180, 180)))
+            views.append((look(pair, place)[0]["depth"].mean(), place))
+        one, other = look(pair, max(views, key=lambda view: view[0])[1])  # the one that sees furthest
+        apart = np.clip(np.abs(one["depth"] - other["depth"]) * 1000, 0, 1)
+        grey = np.rint(apart * 255).astype(np.uint8)[..., None].repeat(3, -1)
+        lines.append(np.concatenate([one["rgb"], other["rgb"], grey], 1))
+    image = Image.fromarray(np.concatenate(lines))
+    image.resize((3 * side, rows * side), Image.Resampling.NEAREST).save(path, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--houses", type=int, default=4, help="of each level")
+    parser.add_argument("--picture", type=Path, help="write both views side by side, as PNG")
+    options = parser.parse_args()
+    pair, found = make_pair(), Found()
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = make_scenes(Path(folder), options.houses)
+        for scene in scenes:
+            compare(pair, scene, found)
+        speeds = {name: time_it(simulator, scenes[0]) for name, simulator in zip(PAIR, pair, strict=True)}
+        if options.picture:
+            picture(pair, scenes, options.picture)
+    for simulator in pair:
+        simulator.close()
+    print(json.dumps({"houses": len(scenes), "agreement": found.figures(), "speed": speeds}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
