@@ -180,20 +180,18 @@ def langroom() -> Config:
 def vln() -> Config:
     """Walk through houses as instructions say, and stop where they end; `dynalang houses` makes the houses.
 
-    A stop is worth as much as a walk of ten metres, where the paper has a thousand: rewards of a step are then not lost
-    beside it. Expert walks fill half of the replay at the start; by chance hardly anybody stops at the goal.
+    The agent of gotodoor. A stop is worth as much as a walk of ten metres, where the paper has a thousand: rewards of a
+    step are then not lost beside it. Expert walks fill half of the replay at the start; by chance hardly anybody stops
+    at the goal.
     """
-    size = parts("cpu-large")
-    return Config(
-        env=VLNConfig(stop_reward=10.0, stop_penalty=-2.0),
-        model=size["model"],
-        behavior=size["behavior"],
-        optimizer=OptimizerConfig(lr=3e-4, warmup=100),
+    return replace(
+        gotodoor(),
+        env=VLNConfig(image_size=32, render_size=32, stop_reward=10.0, stop_penalty=-2.0),
         replay=ReplayConfig(capacity=500_000),
         steps=1_000_000,
+        minutes=60,
         prefill=10_000,
         expert_prefill=0.5,
-        eval_every=50_000,
     )
 
 

@@ -33,7 +33,7 @@ SMALL = ["--model.rssm.deter", "256", "--model.rssm.stoch", "16"]
 """The sizes of gotodoor's world model: what reads for an agent has the agent's."""
 BUYS = {
     "gotodoor": (["gotodoor", "--steps", "20000"], ["--episodes", "256"], "success"),
-    "homegrid-task": (["homegrid-task", "--steps", "20000"], ["--episodes", "100"], "return"),
+    "homegrid-task": (["homegrid-task", "--steps", "30000"], ["--episodes", "100"], "return"),
 }
 ARMS = ("scratch", "pretrained")
 T95 = 4.303
@@ -163,11 +163,15 @@ def draw_reading(name: str) -> None:
         final = json.loads((seed / "final.json").read_text())
         minutes = [float(row["minutes"]) for row in rows]
         axes.plot(minutes, [float(row["perplexity"]) for row in rows], color=colour, label=f"text-small, {seed.name}")
-        axes.plot(final["minutes"], final["final/perplexity"], "o", color=colour, label="all held-out text, at the end")
+        model, counted = final["final/perplexity"], final["final/trigram_perplexity"]
+        label = f"all held-out text at the end: {model:.2f}, trigram {counted:.2f}"
+        axes.plot(final["minutes"], model, "o", color=colour, label=label)
     for style, baseline in (("--", "unigram"), (":", "trigram")):
         level = float(rows[-1][f"{baseline}_perplexity"])
         axes.axhline(level, color="#8a909c", linestyle=style, label=f"{baseline}, {level:.1f}")
     axes.set(yscale="log", xlabel="minutes of training", ylabel="held-out perplexity per token", title=name)
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter("{x:g}")
     axes.grid(color="#e6e8ec", which="both")
     axes.legend(frameon=False)
     figure.savefig(RESULTS / f"text-{name}" / "curve.png")
