@@ -8,7 +8,7 @@ import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -157,9 +157,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> Any:
-    """The dataclass `kind` from what `to_dict` gave: every field must be there, and nothing else.
+    """The dataclass `kind` from what `to_dict` gave, now or before some settings existed: those have their defaults.
 
-    Raises UserError with the dotted name of the first field that is unknown, missing or wrong, and what is allowed.
+    Raises UserError with the dotted name of the first field that is unknown, wrong or, having no default, missing, and what is allowed.
     """
     at = f"{name}." if name else ""
     hints = typing.get_type_hints(kind)
@@ -167,10 +167,10 @@ def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> A
     for key in plain:
         if key not in names:
             raise UserError(f"{at}{key} is not a setting.{nearest(key, names)}")
-    for key in names:
-        if key not in plain:
-            raise UserError(f"the setting {at}{key} is missing")
-    values = {key: _read(hints[key], plain[key], at + key) for key in names}
+    for item in fields(kind):
+        if item.name not in plain and item.default is MISSING and item.default_factory is MISSING:
+            raise UserError(f"the setting {at}{item.name} is missing")
+    values = {key: _read(hints[key], value, at + key) for key, value in plain.items()}
     try:
         return kind(**values)
     except ValueError as error:

@@ -34,23 +34,29 @@ def test_the_kind_of_a_world_decides_its_class() -> None:
 
 
 def _changed(*keys: str, value: Any) -> dict[str, Any]:
-    """The debug preset as JSON with one value replaced, or removed where the value is KeyError."""
+    """The debug preset as JSON with one value replaced."""
     plain = to_dict(presets.get("debug"))
     place = plain
     for key in keys[:-1]:
         place = place[key]
-    if value is KeyError:
-        del place[keys[-1]]
-    else:
-        place[keys[-1]] = value
+    place[keys[-1]] = value
     return plain
+
+
+def test_what_older_files_lack_has_its_default() -> None:
+    plain = to_dict(presets.get("debug"))
+    del plain["model"]["rssm"]["unimix"], plain["log_every"]
+    config = presets.get("debug")
+    assert from_dict(plain) == replace(config, log_every=Config(env=config.env).log_every)
+    del plain["env"]
+    with pytest.raises(UserError, match="the setting env is missing"):
+        from_dict(plain)
 
 
 @pytest.mark.parametrize(
     ("keys", "value", "sentence"),
     [
         (("model", "rssm", "detr"), 8, r"model\.rssm\.detr is not a setting\. Did you mean 'deter'\?"),
-        (("model", "rssm", "deter"), KeyError, r"the setting model\.rssm\.deter is missing"),
         (("steps",), "many", r"steps is 'many'; allowed is a whole number"),
         (("steps",), True, r"steps is True; allowed is a whole number"),
         (("steps",), 1.5, r"steps is 1\.5; allowed is a whole number"),
