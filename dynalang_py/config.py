@@ -159,7 +159,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> Any:
     """The dataclass `kind` from what `to_dict` gave, now or before some settings existed: those have their defaults.
 
-    Raises UserError with the dotted name of the first field that is unknown, wrong or, having no default, missing, and what is allowed.
+    Raises UserError with the dotted name of the first field that is unknown or wrong, and what is allowed, or that is
+    missing and has no default.
     """
     at = f"{name}." if name else ""
     hints = typing.get_type_hints(kind)
