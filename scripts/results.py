@@ -85,19 +85,23 @@ def train(arguments: list[str], evals: dict[str, list[str]], name: str, part: st
     folder = ROOT / "runs" / "results" / f"{name}-{part}"
     command = ["dynalang", "train", *arguments]
     subprocess.run([*command, "--run-dir", str(folder)], check=True, cwd=ROOT)
-    kept = RESULTS / name / part
+    keep(folder, " ".join(command), evals, RESULTS / name / part)
+    return folder
+
+
+def keep(folder: Path, command: str, evals: dict[str, list[str]], kept: Path) -> None:
+    """Evaluate the run in `folder` and write its scores to `kept`."""
     kept.mkdir(parents=True, exist_ok=True)
-    (kept / "command.txt").write_text(shown(" ".join(command)) + "\n")
+    (kept / "command.txt").write_text(shown(command) + "\n")
     (kept / "config.json").write_text(shown((folder / "config.json").read_text()) + "\n")
     for label, options in evals.items():
         evaluate = ["dynalang", "eval", str(folder), "--json", *options]
         printed = subprocess.run(evaluate, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
         result: dict[str, Any] = json.loads(printed)
-        keep = {"command": " ".join(["dynalang", "eval", "RUN", *options]), "step": result["step"]}
-        (kept / f"{label}.json").write_text(json.dumps({**keep, "summary": result["summary"]}, indent=1) + "\n")
+        made = {"command": " ".join(["dynalang", "eval", "RUN", *options]), "step": result["step"]}
+        (kept / f"{label}.json").write_text(json.dumps({**made, "summary": result["summary"]}, indent=1) + "\n")
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     _write_curve(kept / "curve.csv", rows)
-    return folder
 
 
 def shown(text: str) -> str:

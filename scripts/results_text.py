@@ -32,7 +32,7 @@ COLUMNS = ("minutes", "tokens", "perplexity", "unigram_perplexity", "trigram_per
 SMALL = ["--model.rssm.deter", "256", "--model.rssm.stoch", "16"]
 """The sizes of gotodoor's world model: what reads for an agent has the agent's."""
 BUYS = {
-    "gotodoor": (["gotodoor", "--steps", "20000"], ["--episodes", "256"], "success"),
+    "gotodoor": (["gotodoor", "--steps", "32000"], ["--episodes", "256"], "success"),
     "homegrid-task": (["homegrid-task", "--steps", "30000"], ["--episodes", "100"], "return"),
 }
 ARMS = ("scratch", "pretrained")
@@ -182,20 +182,22 @@ def draw_buys(world: str) -> list[str]:
     root, metric = RESULTS / f"buys-{world}", BUYS[world][2]
     figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
     axes = figure.subplots()
-    final: dict[str, list[float]] = {}
-    curves: dict[str, list[float]] = {}
+    final: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    curves: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    done = sorted(
+        set.intersection(*({f.parent.name.split("-")[1] for f in root.glob(f"{a}-*/eval.json")} for a in ARMS))
+    )
+    if not done:
+        return []
     for colour, arm in zip(COLOURS, ARMS, strict=False):
-        for folder in sorted(root.glob(f"{arm}-*")):
-            with (folder / "curve.csv").open() as file:
+        for seed in done:
+            with (root / f"{arm}-{seed}" / "curve.csv").open() as file:
                 rows = list(csv.DictReader(file))
             steps, scores = ([float(row[key]) for row in rows] for key in ("step", metric))
-            label = arm if folder.name.endswith("-0") else None
-            axes.plot(steps, _smooth(np.array(scores), 15), color=colour, label=label)
-            summary = json.loads((folder / "eval.json").read_text())["summary"]
-            final.setdefault(arm, []).append(summary[metric]["mean"])
-            curves.setdefault(arm, []).append(float(np.nanmean(scores)))
-    if not final:
-        return []
+            axes.plot(steps, _smooth(np.array(scores)), color=colour, label=arm if seed == done[0] else None)
+            summary = json.loads((root / f"{arm}-{seed}" / "eval.json").read_text())["summary"]
+            final[arm].append(summary[metric]["mean"])
+            curves[arm].append(float(np.nanmean(scores)))
     axes.set(xlabel="environment steps", ylabel=f"{metric} in training", title=f"{world}: from nothing and having read")
     axes.grid(color="#e6e8ec")
     axes.legend(frameon=False)
