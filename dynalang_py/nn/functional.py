@@ -33,16 +33,33 @@ def sample_onehot(log_prob: Tensor, noise: Tensor) -> Tensor:
 
     log_prob: (…, K); noise: (…, 1) uniform in [0, 1) → (…, K) in float32, without gradient.
     """
-    cumulative = log_prob.detach().exp().cumsum(-1)
+    return _draw(log_prob.detach().exp(), noise)
+
+
+def straight_through(log_prob: Tensor, noise: Tensor) -> Tensor:
+    """The same samples with the gradient of the probabilities (Bengio et al., arXiv 1308.3432)."""
+    sample: Tensor = _StraightThrough.apply(log_prob, noise)
+    return sample
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, log_prob: Tensor, noise: Tensor) -> Tensor:
+        prob = log_prob.exp()
+        ctx.save_for_backward(prob)
+        return _draw(prob, noise)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (prob,) = ctx.saved_tensors
+        return grad.sum_to_size(prob.shape) * prob, None  # one distribution may serve many draws
+
+
+def _draw(prob: Tensor, noise: Tensor) -> Tensor:
+    cumulative = prob.cumsum(-1)
     # Rounding may leave the last entry below 1: without it, noise above it would fall on no class.
     passed = (cumulative[..., :-1] <= noise).float()  # (…, K - 1), ones up to the drawn class
     return F.pad(passed, (1, 0), value=1.0) - F.pad(passed, (0, 1))
-
-
-def straight_through(sample: Tensor, log_prob: Tensor) -> Tensor:
-    """The sample's value with the gradient of the probabilities (Bengio et al., arXiv 1308.3432)."""
-    prob = log_prob.exp()
-    return sample + (prob - prob.detach())
 
 
 def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:

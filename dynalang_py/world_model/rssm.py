@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn.functional import sample_onehot, straight_through, unimix
+from dynalang_py.nn.functional import straight_through, unimix
 from dynalang_py.nn.layers import MLP, BlockLinear, Dense, Family, Norm, initialise, linear
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.unrolled import Shared
@@ -181,7 +181,7 @@ class RSSM(nn.Module):
         deter (…, D), the prior's log-probabilities (…, S, K) → a belief {deter, stoch}.
         """
         draw = noise.uniform(*prior.shape[:-1], 1)
-        return {"deter": deter, "stoch": straight_through(sample_onehot(prior, draw), prior)}
+        return {"deter": deter, "stoch": straight_through(prior, draw)}
 
     def replay_fields(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """Name → (shape, dtype) of the state that replay keeps beside each step."""
@@ -219,7 +219,7 @@ class RSSM(nn.Module):
         deter = self.cell(deter, stoch, move, weights)
         hidden = self.posterior_in.finish(weights["own"](deter) + seen)
         logit = self._latents(weights["latents"](hidden) + self.posterior_out.bias)
-        return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype), logit
+        return deter, straight_through(logit, draw).flatten(-2).to(deter.dtype), logit
 
     def dream_step(
         self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, weights: dict[str, Shared]
@@ -227,7 +227,7 @@ class RSSM(nn.Module):
         """One step of imagine: action (B, A), noise (B, S, 1) → next deter (B, D), next stoch (B, S·K)."""
         deter = self.cell(deter, stoch, self.cell.read_action(action), weights)
         logit = self.prior(deter)
-        return deter, straight_through(sample_onehot(logit, draw), logit).flatten(-2).to(deter.dtype)
+        return deter, straight_through(logit, draw).flatten(-2).to(deter.dtype)
 
     def prior(self, deter: Tensor) -> Tensor:
         """deter (…, D) → log-probabilities (…, S, K)."""
@@ -243,8 +243,7 @@ class RSSM(nn.Module):
             zeros = self.posterior_out.weight.new_zeros(batch, length, config.stoch * config.classes)
             return zeros.new_zeros(config.deter), zeros
         deter = self.start.tanh()
-        logit = self.prior(deter).expand(batch, length, -1, -1)
-        stoch = straight_through(sample_onehot(logit, noise.uniform(batch, length, config.stoch, 1)), logit)
+        stoch = straight_through(self.prior(deter), noise.uniform(batch, length, config.stoch, 1))
         return deter, stoch.flatten(-2)
 
 

@@ -70,14 +70,27 @@ def test_a_class_without_probability_is_never_drawn() -> None:
 
 def test_straight_through_has_the_sample_s_value_and_the_probabilities_gradient() -> None:
     logits = torch.randn(3, 5, requires_grad=True)
-    log_prob = logits.log_softmax(-1)
-    sample = sample_onehot(log_prob, noise().uniform(3, 1))
-    weights = torch.randn(3, 5)
-    through = straight_through(sample, log_prob)
-    torch.testing.assert_close(through, sample)
+    log_prob, numbers, weights = logits.log_softmax(-1), noise().uniform(3, 1), torch.randn(3, 5)
+    through = straight_through(log_prob, numbers)
+    torch.testing.assert_close(through, sample_onehot(log_prob, numbers))
     (grad,) = torch.autograd.grad((through * weights).sum(), logits)
     (expected,) = torch.autograd.grad((logits.softmax(-1) * weights).sum(), logits)
     torch.testing.assert_close(grad, expected)
+
+
+def test_one_distribution_may_serve_many_draws() -> None:
+    logits, numbers, weights = (
+        torch.randn(2, 5, requires_grad=True),
+        noise().uniform(7, 3, 2, 1),
+        torch.randn(7, 3, 2, 5),
+    )
+    log_prob = logits.log_softmax(-1)
+    grads = []
+    for given in (log_prob, log_prob.expand(7, 3, 2, 5)):
+        through = straight_through(given, numbers)
+        assert through.equal(sample_onehot(log_prob.expand(7, 3, 2, 5), numbers))
+        grads += torch.autograd.grad((through * weights).sum(), logits, retain_graph=True)
+    torch.testing.assert_close(*grads)
 
 
 def test_kl_and_entropy_of_several_latents_against_torch() -> None:
