@@ -131,8 +131,9 @@ def speed(data: Path, repeats: int = 5, updates: int = 6) -> None:
             if round_:  # the first warms up
                 found[way].append(updates * config.batch_size * config.batch_length / (time.perf_counter() - start))
     result: dict[str, float] = {way: statistics.median(values) for way, values in found.items()}
-    fastest = max(result["lstm_float32"], result["lstm_bfloat16"])
-    result |= {"lstm_over_text_small": fastest / result["text-small"], "threads": torch.get_num_threads()}
+    for way in ("lstm_float32", "lstm_bfloat16"):
+        result[f"{way}_over_text_small"] = result[way] / result["text-small"]
+    result["threads"] = torch.get_num_threads()
     result |= {"parameters": size, "lstm_parameters": sum(p.numel() for p in plain.parameters())}
     (RESULTS / "text-speed.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
