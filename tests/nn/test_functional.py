@@ -85,7 +85,7 @@ def test_one_distribution_may_serve_many_draws() -> None:
         torch.randn(7, 3, 2, 5),
     )
     log_prob = logits.log_softmax(-1)
-    grads = []
+    grads: list[torch.Tensor] = []
     for given in (log_prob, log_prob.expand(7, 3, 2, 5)):
         through = straight_through(given, numbers)
         assert through.equal(sample_onehot(log_prob.expand(7, 3, 2, 5), numbers))
