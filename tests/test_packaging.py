@@ -82,7 +82,8 @@ def install(checkout: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactor
         (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
         (site / "tokenizers").mkdir()
         (site / "tokenizers" / "__init__.py").touch()
-        (site / "sitecustomize.py").write_text(REPORT)
+        (site / "reporting.py").write_text(REPORT)
+        (site / "reporting.pth").write_text("import reporting")  # Debian's Python has a sitecustomize of its own
         what: dict[str, list[str | Path]] = {
             "regular": [checkout],
             "editable": ["--editable", checkout],
