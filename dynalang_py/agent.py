@@ -77,10 +77,10 @@ class Agent:
         if optimizer.joint and self.behavior.through_dynamics:
             # One step on all would teach the world model to dream of what the actor wants.
             raise UserError("behavior.continuous_gradient 'dynamics' needs optimizer.joint False")
-        if behavior.replay_value and not optimizer.joint:
-            raise UserError(
-                f"behavior.replay_value needs optimizer.joint; without it it must be 0, got {behavior.replay_value}"
-            )
+        for name in ("replay_value", "imitation"):
+            weight = getattr(behavior, name)
+            if weight and not optimizer.joint:
+                raise UserError(f"behavior.{name} needs optimizer.joint; without it it must be 0, got {weight}")
         self.model.to(device)
         self.behavior.to(device)
         self.noise = Noise(device, seed)
@@ -137,6 +137,12 @@ class Agent:
         """Name → (shape, dtype) of what replay keeps for the agent beside each step."""
         return self.model.dynamics.replay_fields() if self.replay_context else {}
 
+    def expert_fields(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Name → (shape, dtype) of what replay keeps beyond the spec where an expert is imitated."""
+        if not self.behavior.config.imitation:
+            return {}
+        return {"expert": self.spec.action_field, "is_read_step": ((), np.dtype(np.bool_))}
+
     def update(
         self, batch: Arrays, beside: BesideLoss | None = None
     ) -> tuple[dict[str, float], dict[str, np.ndarray[Any, Any]]]:
@@ -160,6 +166,11 @@ class Agent:
             if replay_value is not None:
                 loss = loss + self.behavior.config.replay_value * replay_value.mean()
                 figures["loss/replay_value"] = replay_value.mean()
+            if self.behavior.config.imitation:
+                with self._autocast():
+                    features = self.model.dynamics.feature(learned.posterior)
+                    figures["loss/imitation"] = self.behavior.imitation_loss(features, window).mean()
+                loss = loss + self.behavior.config.imitation * figures["loss/imitation"]
             _require_finite(figures)
             figures |= self._step(loss, "joint")
         else:
@@ -338,8 +349,9 @@ class Agent:
         """A batch from replay as tensors (B, T, …) in the model's form, and the belief before it."""
         context = self.replay_context
         tensors = {name: self._tensor(value) for name, value in batch.items()}
-        tensors["action"] = encode_action(self.spec, tensors["action"])
-        for name in ("is_first", "is_last", "is_terminal"):
+        for name in tensors.keys() & {"action", "expert"}:
+            tensors[name] = encode_action(self.spec, tensors[name])
+        for name in tensors.keys() & {"is_first", "is_last", "is_terminal", "is_read_step"}:
             tensors[name] = tensors[name].bool()
         dynamics = self.model.dynamics
         kept = {name: tensors.pop(name)[:, 0] for name in self.replay_fields()}

@@ -47,6 +47,9 @@ class ActorCriticConfig:
     applied outside and the first step is weighed by the true flag (2023)."""
     replay_value: float = 0.3
     """Weight of the critic's loss on replayed steps, whose gradient shapes the world model; 0 turns it off (2023)."""
+    imitation: float = 0.0
+    """Weight of the loss that draws the policy, in replayed steps, to what the world's expert would do there (DAgger,
+    arXiv 1011.0686); its gradient shapes the world model, too. Above 0 it needs a world with an expert (vln)."""
     continuous_gradient: Literal["reinforce", "dynamics"] = "reinforce"
     """How a continuous policy learns: from log-probabilities (2025) or through the imagined dynamics (2023)."""
 
@@ -63,6 +66,8 @@ class ActorCriticConfig:
             raise ValueError(f"discount_horizon must be above 1 step, got {self.discount_horizon}")
         if not 0 <= self.unimix < 1:
             raise ValueError(f"unimix must be at least 0 and below 1, got {self.unimix}")
+        if self.imitation < 0:
+            raise ValueError(f"imitation must be at least 0, got {self.imitation}")
 
     @property
     def discount(self) -> float:
@@ -190,6 +195,14 @@ class ActorCritic(nn.Module):
         )
         features = features[:, :-1].contiguous()
         return alive[:, :-1] * self.critic_loss(self.critic(features), returns, features)
+
+    def imitation_loss(self, features: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """−log π(expert's action) in nats, with gradient to the features; 0 where an action does nothing: (B, K).
+
+        features: (B, K, F) beliefs; batch: `expert` (B, K, A), and the flags (B, K).
+        """
+        acting = ~(batch["is_read_step"] | batch["is_last"])
+        return -self.policy(features).log_prob(batch["expert"]) * acting
 
     def critic_loss(self, values: TwoHot, returns: Tensor, features: Tensor) -> Tensor:
         """Cross-entropy with the returns and with the slow critic's opinion, in nats: (…)."""

@@ -29,7 +29,7 @@ def build_replay(config: Config, spec: StepSpec, agent: Agent, path: Path) -> Re
     """The replay below `path`, with room for what the agent wants to keep beside each step."""
     return Replay(
         path,
-        {**spec.fields(), **agent.replay_fields()},
+        {**spec.fields(), **agent.replay_fields(), **agent.expert_fields()},
         streams=config.envs,
         capacity=config.replay.capacity,
         online=config.replay.online,

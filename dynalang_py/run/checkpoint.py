@@ -70,6 +70,13 @@ def find(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
+def forget_after(folder: Path, step: int) -> None:
+    """Delete the checkpoints of later steps: the run that made them goes on from before."""
+    for path in find(folder):
+        if int(path.stem.removeprefix("step-")) > step:
+            path.unlink()
+
+
 def set_aside(checkpoint: Checkpoint) -> None:
     """Rename the damaged checkpoints that are newer than this one, or they would pass for the newest for ever."""
     for path in checkpoint.damaged:

@@ -130,10 +130,13 @@ class Driver:
             action, self._state, latent = policy.act(visible(self._obs), self._is_first, self._state)
             action = np.where(_column(is_last, action), np.zeros_like(action), action)  # nothing is done at a last step
         ended = self._meter.add(self._obs, self._reward, self._is_first, is_last)
+        seen = visible(self._obs)
+        if "expert" in seen:
+            seen["expert"] = seen["expert"].reshape(self._n, *self._spec.action_field[0])
         with self._clock("replay"):
             self._replay.add(
                 {
-                    **visible(self._obs),
+                    **seen,
                     "action": action.reshape(self._n, *self._spec.action_field[0]),
                     "reward": self._reward,
                     "is_first": self._is_first,

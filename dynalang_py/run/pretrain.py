@@ -115,6 +115,7 @@ class Pretrainer(Loop):
         if checkpoint:
             self.reader.load_state_dict(checkpoint.tensors)
             self.windows.load_state(checkpoint.state["windows"])
+            checkpoints.forget_after(self.best_folder, counters.updates)
         named = Path(config.tokenizer).expanduser()
         if named.is_file() and not list(folder.path.glob("tokenizer.*")):
             shutil.copyfile(named, folder.path / f"tokenizer{''.join(named.suffixes[-2:]) or '.model'}")
@@ -219,6 +220,7 @@ class Pretrainer(Loop):
         counters.best, counters.best_at, counters.stale = perplexity, self.at, 0
         if self.config.patience:
             checkpoints.save(self.best_folder, self.at, self.reader.weights(), {})
+            self.save()  # a run that is killed goes on from here: its counters and the best weights belong together
 
     def finish(self) -> None:
         """Take the best weights, where the run asks for them."""

@@ -14,12 +14,12 @@ from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.sizes import parts
 
 
-def agent(*, joint: bool = True, replay_value: float = 0.3) -> Agent:
+def agent(*, joint: bool = True, replay_value: float = 0.3, imitation: float = 0.0) -> Agent:
     size = parts("size1m")
     return Agent(
         StepSpec(vectors={"state": 3}, vocab=5, actions=(3,)),
         model=size["model"],
-        behavior=replace(size["behavior"], horizon=2, replay_value=replay_value),
+        behavior=replace(size["behavior"], horizon=2, replay_value=replay_value, imitation=imitation),
         optimizer=OptimizerConfig(joint=joint),
         device=torch.device("cpu"),
     )
@@ -54,3 +54,8 @@ def test_optimizers_of_another_kind_are_refused() -> None:
 def test_the_critic_learns_from_replay_in_a_joint_step_only() -> None:
     with pytest.raises(UserError, match=r"replay_value needs optimizer.joint; without it it must be 0, got 0.3"):
         agent(joint=False)
+
+
+def test_the_expert_is_imitated_in_a_joint_step_only() -> None:
+    with pytest.raises(UserError, match=r"imitation needs optimizer.joint; without it it must be 0, got 1.0"):
+        agent(joint=False, replay_value=0, imitation=1.0)

@@ -61,7 +61,8 @@ def steps(agent: Agent, *lead: int, seed: int = 0) -> Arrays:
     """Steps (…) as replay gives them, the agent's own latents among them."""
     random = np.random.default_rng(seed)
     batch: Arrays = {}
-    for name, (shape, dtype) in {**agent.spec.fields(), **agent.replay_fields()}.items():
+    fields = {**agent.spec.fields(), **agent.replay_fields(), **agent.expert_fields()}
+    for name, (shape, dtype) in fields.items():
         if np.issubdtype(dtype, np.floating):
             batch[name] = random.normal(size=(*lead, *shape)).astype(dtype)
         else:

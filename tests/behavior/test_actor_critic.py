@@ -165,6 +165,21 @@ def test_returns_on_replay_end_where_episodes_do() -> None:
     assert loss[:, 2].tolist() == [0, 0]
 
 
+def test_the_expert_is_imitated_where_actions_count() -> None:
+    model = world_model()
+    behavior = actor_critic(model)
+    features = torch.randn(2, 4, model.dynamics.feature_size, requires_grad=True)
+    expert = torch.nn.functional.one_hot(torch.tensor([[0, 1, 2, 1], [2, 2, 0, 1]]), 3).float()
+    reading = torch.tensor([[True, True, False, False], [False, False, False, False]])
+    last = torch.tensor([[False, False, False, True], [False, False, False, False]])
+    loss = behavior.imitation_loss(features, {"expert": expert, "is_read_step": reading, "is_last": last})
+    chance = behavior.actor_out(behavior.actor(features)).softmax(-1)
+    counts = torch.tensor([[0.0, 0, 1, 0], [1, 1, 1, 1]])
+    torch.testing.assert_close(loss, -counts * chance.mul(expert).sum(-1).log())
+    (grad,) = torch.autograd.grad(loss.sum(), features)
+    assert torch.equal(grad.abs().amax(-1) > 0, counts > 0)  # it shapes the beliefs
+
+
 def test_reinforce_makes_good_actions_likelier() -> None:
     model = world_model()
     behavior = actor_critic(model, replace(CONFIG, entropy=0.0))
@@ -287,6 +302,7 @@ def test_a_policy_through_the_dynamics_climbs_the_imagined_reward() -> None:
         ("starts", 0.0),
         ("discount_horizon", 1),
         ("unimix", 1),
+        ("imitation", -1.0),
     ],
 )
 def test_wrong_settings_are_refused_by_name(field: str, value: float) -> None:

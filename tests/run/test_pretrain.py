@@ -225,6 +225,40 @@ def test_a_run_ends_with_the_weights_that_predicted_held_out_text_best(tmp_path:
     assert again.state["progress"]["updates"] > progress["updates"]
 
 
+def test_a_killed_run_takes_no_best_weights_from_after_where_it_goes_on(tmp_path: Path) -> None:
+    config = by_heart(tmp_path)
+    pretrain(config)
+    run = RunFolder(tmp_path / "run")
+    best = checkpoints.load(run.path / "best")
+    assert best is not None
+    # As if it had found better weights at update 390, been killed, and gone on from the checkpoint before.
+    later = {name: torch.zeros_like(value) for name, value in best.tensors.items()}
+    checkpoints.save(run.path / "best", 390, later, {})
+    pretrain(replace(config, patience=3), resume=True)
+    ended, best = checkpoints.load(run.checkpoints), checkpoints.load(run.path / "best")
+    assert ended is not None
+    assert best is not None
+    assert best.path.stem == f"step-{ended.state['progress']['best_at']:012d}"
+    assert all(torch.equal(ended.tensors[name], value) for name, value in best.tensors.items())
+
+
+def test_a_run_that_is_killed_after_its_best_look_knows_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(self: Pretrainer, perplexity: float) -> None:
+        remember(self, perplexity)
+        raise Killed
+
+    remember = Pretrainer._remember
+    monkeypatch.setattr(Pretrainer, "_remember", kill)
+    with pytest.raises(Killed):
+        pretrain(by_heart(tmp_path))
+    checkpoint = checkpoints.load(RunFolder(tmp_path / "run").checkpoints)
+    assert checkpoint is not None
+    assert checkpoint.state["progress"]["best_at"] == 20
+
+
 def test_without_patience_the_last_weights_stay(tmp_path: Path) -> None:
     pretrain(by_heart(tmp_path, patience=0, updates=100))
     assert not (tmp_path / "run" / "best").exists()

@@ -13,15 +13,18 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.envs import VLNConfig
 from dynalang_py.errors import UserError
 from dynalang_py.run.build import build_agent
+from dynalang_py.run.logger import read_metrics
 from dynalang_py.run.train import train
 
 
 @pytest.fixture(scope="session")
 def run(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny agent that looked on while the expert walked."""
+    """A tiny agent that looked on while the expert walked, and imitates it."""
     folder = tmp_path_factory.mktemp("runs") / "vln"
+    debug = presets.get("debug")
     config = replace(
-        presets.get("debug"),
+        debug,
+        behavior=replace(debug.behavior, imitation=1.0),
         env=VLNConfig(data=world.data, image_size=16, max_steps=60),
         run_dir=folder,
         steps=600,
@@ -43,11 +46,23 @@ def evaluate(capsys: pytest.CaptureFixture[str], run: Path, *args: str) -> dict[
 
 
 def test_the_expert_fills_the_replay(run: Path) -> None:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(run / "metrics.jsonl")
     begun = [row for row in rows if row["step"] <= 400 and "episode/success" in row]
     assert all(row["episode/success"] == 1 for row in begun)
     actions = np.fromfile(run / "replay" / "action.raw", np.uint8)
     assert (actions == 1).sum() > 250  # chance would step forward in 150 of 600 steps
+
+
+def test_replay_keeps_what_the_expert_would_do(run: Path) -> None:
+    streams = presets.get("debug").envs
+    fields = ("action", "expert", "is_read_step", "is_last")
+    rows = {name: np.fromfile(run / "replay" / f"{name}.raw", np.uint8).reshape(streams, -1) for name in fields}
+    led = {name: values[:, : 400 // streams] for name, values in rows.items()}  # all of it the expert's own walks
+    acting = (led["is_read_step"] == 0) & (led["is_last"] == 0)
+    assert 0 < acting.mean() < 1
+    assert np.array_equal(led["action"][acting], led["expert"][acting])
+    later = slice(400 // streams, 600 // streams)
+    assert (rows["action"][:, later] != rows["expert"][:, later]).any()  # the agent's walks are labelled, not led
 
 
 def test_the_table_has_every_metric_with_its_interval(capsys: pytest.CaptureFixture[str], run: Path) -> None:
@@ -106,6 +121,9 @@ def test_bad_input_gets_one_sentence(
 def test_a_world_without_an_expert_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dummy-discrete has no expert; vln has one"):
         train(replace(presets.get("debug"), expert_share=0.1, run_dir=tmp_path / "run"))
+    debug = presets.get("debug")
+    with pytest.raises(UserError, match="dummy-discrete has no expert; vln has one"):
+        train(replace(debug, behavior=replace(debug.behavior, imitation=1.0), run_dir=tmp_path / "run"))
     with pytest.raises(ValueError, match=r"expert_share must be from 0 to 1, got 1\.5"):
         replace(presets.get("debug"), expert_share=1.5)
 
