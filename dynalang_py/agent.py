@@ -139,9 +139,8 @@ class Agent:
 
     def expert_fields(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """Name → (shape, dtype) of what replay keeps beyond the spec where an expert is imitated."""
-        if not self.behavior.config.imitation:
-            return {}
-        return {"expert": self.spec.action_field, "is_read_step": ((), np.dtype(np.bool_))}
+        flag: tuple[tuple[int, ...], np.dtype[Any]] = ((), np.dtype(np.bool_))
+        return {"led": flag, "is_read_step": flag} if self.behavior.config.imitation else {}
 
     def update(
         self, batch: Arrays, beside: BesideLoss | None = None
@@ -349,9 +348,8 @@ class Agent:
         """A batch from replay as tensors (B, T, …) in the model's form, and the belief before it."""
         context = self.replay_context
         tensors = {name: self._tensor(value) for name, value in batch.items()}
-        for name in tensors.keys() & {"action", "expert"}:
-            tensors[name] = encode_action(self.spec, tensors[name])
-        for name in tensors.keys() & {"is_first", "is_last", "is_terminal", "is_read_step"}:
+        tensors["action"] = encode_action(self.spec, tensors["action"])
+        for name in ("is_first", "is_last", "is_terminal"):
             tensors[name] = tensors[name].bool()
         dynamics = self.model.dynamics
         kept = {name: tensors.pop(name)[:, 0] for name in self.replay_fields()}

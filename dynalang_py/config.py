@@ -110,6 +110,11 @@ class Config:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {value}")
+        if self.behavior.imitation and not max(self.expert_prefill, self.expert_share):
+            raise ValueError(
+                f"behavior.imitation is {self.behavior.imitation}, but the expert walks no episode; let it by"
+                " expert_prefill or expert_share"
+            )
         for name in ("minutes", "checkpoint_minutes", "log_every"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -181,17 +181,24 @@ def vln() -> Config:
     """Walk through houses as instructions say, and stop where they end; `dynalang houses` makes the houses.
 
     The agent of gotodoor. A stop is worth as much as a walk of ten metres, where the paper has a thousand: rewards of a
-    step are then not lost beside it. Expert walks fill half of the replay at the start; by chance hardly anybody stops
-    at the goal.
+    step are then not lost beside it. An expert walks half of the episodes, since by chance hardly anybody stops at the
+    goal, and is imitated. Colours are Habitat's, for the agent may be tested there. results/README.md tells what was
+    tried.
     """
+    agent = gotodoor()
     return replace(
-        gotodoor(),
-        env=VLNConfig(image_size=32, render_size=32, stop_reward=10.0, stop_penalty=-2.0),
+        agent,
+        env=VLNConfig(image_size=32, render_size=32, shade=False, stop_reward=10.0, stop_penalty=-2.0, max_steps=120),
+        model=replace(agent.model, image_scale=1.0),
+        behavior=replace(agent.behavior, imitation=10.0),
         replay=ReplayConfig(capacity=500_000),
         steps=1_000_000,
         minutes=60,
+        batch_size=16,
+        train_ratio=16,
         prefill=10_000,
         expert_prefill=0.5,
+        expert_share=0.5,
     )
 
 

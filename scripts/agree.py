@@ -1,34 +1,39 @@
-"""Do both simulators see and walk the same? Makes houses, compares, and prints the figures as JSON.
+"""Do both simulators see and walk the same, and how fast? Makes houses, compares, and prints the figures as JSON.
 
-    python scripts/agree.py --picture docs/agreement.png
+    python scripts/agree.py --picture docs/agreement.png > results/simulators.json
 
 Needs habitat-sim: in this interpreter, or in the one that DYNALANG_HABITAT_PYTHON names.
 """
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dynalang_py.envs import VLNConfig, make_vector
 from dynalang_py.envs.vln.episodes import STOP
 from dynalang_py.envs.vln.expert import Expert
 from dynalang_py.envs.vln.houses.builtin import BuiltIn
+from dynalang_py.envs.vln.houses.dataset import HousesConfig, make_dataset
 from dynalang_py.envs.vln.houses.house import make_house, write_scene
 from dynalang_py.envs.vln.houses.plan import LEVELS
-from dynalang_py.envs.vln.simulator import Body, Camera, Pose, Simulator, make_simulator
+from dynalang_py.envs.vln.simulator import Body, Camera, Pose, Simulator, SimulatorName, make_simulator
 
 PAIR = ("embree", "habitat")
 EXPERT = Expert()
 VIEWS = 30
 """Places per house."""
+WORKERS = (0, 1, 2, 4)
+"""Processes of one environment each, whose speed is measured; 0: one environment in the script's own."""
 
 
 @dataclass
@@ -153,6 +158,25 @@ def time_it(simulator: Simulator, scene: Path, seconds: float = 2.0) -> dict[str
     return found
 
 
+def time_tasks(data: Path, name: str, workers: int, seconds: float = 5.0) -> float:
+    """Steps of the whole task, instruction and rewards included, per second: environments in a process each.
+
+    0 workers: one environment in this process.
+    """
+    config = VLNConfig(data=data, simulator=cast(SimulatorName, name), shade=False)
+    rng = np.random.default_rng(0)
+    with make_vector(config, max(1, workers), processes=workers > 0) as envs:
+        envs.reset(0)
+        best = 0.0
+        for _ in range(3):
+            count, begin = 0, time.perf_counter()
+            while (spent := time.perf_counter() - begin) < seconds / 3:
+                envs.step(rng.integers(1, 4, envs.num_envs))  # never a stop
+                count += envs.num_envs
+            best = max(best, count / spent)
+    return best
+
+
 def picture(pair: tuple[Simulator, Simulator], scenes: list[Path], path: Path, side: int = 192, rows: int = 3) -> None:
     """A row per view: embree, habitat, and how far their depths are apart (black nothing, white 1 mm and more)."""
     lines = []
@@ -182,12 +206,29 @@ def main() -> None:
         scenes = make_scenes(Path(folder), options.houses)
         for scene in scenes:
             compare(pair, scene, found)
-        speeds = {name: time_it(simulator, scenes[-1]) for name, simulator in zip(PAIR, pair, strict=True)}
+        speeds = {
+            f"{name}, {size} house": time_it(simulator, scene)
+            for size, scene in (("small", scenes[0]), ("large", scenes[-1]))
+            for name, simulator in zip(PAIR, pair, strict=True)
+        }
         if options.picture:
             picture(pair, scenes, options.picture)
-    for simulator in pair:
-        simulator.close()
-    print(json.dumps({"houses": len(scenes), "agreement": found.figures(), "speed": speeds}, indent=2))
+        for simulator in pair:
+            simulator.close()
+        data = Path(folder) / "data"
+        make_dataset(HousesConfig(out=data, train=2, val_unseen=1, paths=4, val_seen_paths=1, furniture="builtin"))
+        tasks = {
+            name: {"in this process" if not n else f"{n} workers": time_tasks(data, name, n) for n in WORKERS}
+            for name in PAIR
+        }
+    figures = {
+        "houses": len(scenes),
+        "agreement": found.figures(),
+        "speed": speeds,
+        "task, steps/s": tasks,
+        "cores": os.cpu_count(),
+    }
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

@@ -3,21 +3,26 @@
     python scripts/results.py run babyai --seeds 0 1 2     # train and evaluate; minutes to hours, see EXPERIMENTS
     python scripts/results.py draw                         # redraw every picture and table from the kept scores
 
+Experiments in houses make these first; what is evaluated in Habitat needs habitat-sim (docs/navigate.md).
 Each seed keeps results/NAME/seed-N/{command.txt, config.json, curve.csv, eval.json, …}; nothing else is needed to draw.
 """
 
 import argparse
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from dynalang_py.envs.vln.habitat import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -30,11 +35,15 @@ class Experiment:
     train: list[str]
     """Arguments of `dynalang train`, but for seed and run folder."""
     evals: dict[str, list[str]]
-    """Name → arguments of `dynalang eval`, but for the run."""
+    """Name → arguments of `dynalang eval`, but for the run. Those of Habitat are left out where habitat-sim isn't."""
     metric: str
     title: str
     published: dict[str, float] = field(default_factory=dict)
     """Levels to draw beside the curve, by name."""
+    houses: list[str] | None = None
+    """Arguments of `dynalang houses`, where the experiment needs a data set."""
+    columns: tuple[str, ...] = ("success", "first_faced", "return")
+    """What the table shows of each evaluation."""
 
 
 LISTENING = {
@@ -42,6 +51,22 @@ LISTENING = {
     "eval-shuffled": ["--episodes", "512", "--env.language", "shuffled"],
     "eval-random": ["--episodes", "512", "--policy", "random"],
 }
+UNSEEN = ["--split", "val_unseen"]
+WALKING = {
+    "eval": UNSEEN,
+    "eval-seen-houses": ["--split", "val_seen"],
+    "eval-blind": [*UNSEEN, "--blind"],
+    "eval-deaf": [*UNSEEN, "--language", "shuffled"],
+    "eval-random": [*UNSEEN, "--policy", "random"],
+    "eval-expert": [*UNSEEN, "--policy", "expert"],
+    "eval-habitat": [*UNSEEN, "--simulator", "habitat"],
+    "eval-habitat-expert": [*UNSEEN, "--simulator", "habitat", "--policy", "expert"],
+}
+WALKED = ("success", "spl", "osr", "ne", "ndtw", "return")
+ALONE = ["--expert-prefill", "0", "--expert-share", "0", "--behavior.imitation", "0"]
+"""No demonstration at all."""
+GOTO = ["--level", "goto", "--train", "600", "--instructions", "1", "--val-seen-paths", "1", "--furniture", "builtin"]
+ROOMS = ["--level", "rooms", "--furniture", "builtin"]
 EXPERIMENTS = {
     "babyai": Experiment(
         train=["babyai"],
@@ -68,16 +93,50 @@ EXPERIMENTS = {
         title="homegrid-task, one hour on two cores",
         published={"random policy": 0.39, "Dynalang at 1.1M steps": 0.73},
     ),
+    "vln-goto": Experiment(
+        houses=GOTO,
+        train=["vln", "--env.max-steps", "60", "--minutes", "50"],
+        evals=WALKING,
+        metric="success",
+        title="vln, level goto: to a thing in the same room, 50 minutes on one core",
+        columns=WALKED,
+    ),
+    "vln-rooms": Experiment(
+        houses=ROOMS,
+        train=["vln", "--minutes", "24"],
+        evals=WALKING,
+        metric="success",
+        title="vln, level rooms, with demonstrations: 24 minutes on one core",
+        columns=WALKED,
+    ),
+    "vln-rooms-alone": Experiment(
+        houses=ROOMS,
+        train=["vln", *ALONE, "--minutes", "24"],
+        evals=WALKING,
+        metric="success",
+        title="vln, level rooms, without demonstrations: 24 minutes on one core",
+        columns=WALKED,
+    ),
 }
 
 
 def run(name: str, seed: int, extra: list[str]) -> None:
     """Train one seed of an experiment, evaluate it, and keep its scores; pictures too, of seed 0."""
     experiment = EXPERIMENTS[name]
-    folder = train([*experiment.train, "--seed", str(seed), *extra], experiment.evals, name, f"seed-{seed}")
+    houses = ["--env.data", str(data_set(experiment.houses))] if experiment.houses else []
+    arguments = [*experiment.train, *houses, "--seed", str(seed), *extra]
+    folder = train(arguments, experiment.evals, name, f"seed-{seed}")
     for picture in ("episodes.gif", "open_loop.gif"):
         if seed == 0 and (folder / "pictures" / picture).exists():
             shutil.copy(folder / "pictures" / picture, RESULTS / name / picture)
+
+
+def data_set(arguments: list[str]) -> Path:
+    """Houses made by `dynalang houses` with these arguments, unless they are there."""
+    folder = ROOT / "runs" / "results" / f"houses-{arguments[arguments.index('--level') + 1]}"
+    if not folder.exists():
+        subprocess.run(["dynalang", "houses", "--out", str(folder), *arguments], check=True, cwd=ROOT)
+    return folder
 
 
 def train(arguments: list[str], evals: dict[str, list[str]], name: str, part: str) -> Path:
@@ -95,6 +154,8 @@ def keep(folder: Path, command: str, evals: dict[str, list[str]], kept: Path) ->
     (kept / "command.txt").write_text(shown(command) + "\n")
     (kept / "config.json").write_text(shown((folder / "config.json").read_text()) + "\n")
     for label, options in evals.items():
+        if "habitat" in options and not (os.environ.get(VARIABLE) or find_spec("habitat_sim")):
+            continue
         evaluate = ["dynalang", "eval", str(folder), "--json", *options]
         printed = subprocess.run(evaluate, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
         result: dict[str, Any] = json.loads(printed)
@@ -173,7 +234,7 @@ def table(name: str) -> list[str]:
         for file in sorted(seed.glob("eval*.json")):
             found = json.loads(file.read_text())
             cells = [name, seed.name.removeprefix("seed-"), file.stem, f"{found['step']:,}"]
-            for metric in ("success", "first_faced", "return"):
+            for metric in EXPERIMENTS[name].columns:
                 entry = found["summary"].get(metric)
                 cells.append(f"{entry['mean']:.3f} ({entry['low']:.3f}–{entry['high']:.3f})" if entry else "")
             rows.append("| " + " | ".join(cells) + " |")
@@ -192,15 +253,17 @@ def main() -> None:
     if options.verb == "run":
         for seed in options.seeds:
             run(options.name, seed, options.extra)
-    rows = []
-    for name in EXPERIMENTS:
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for name, experiment in EXPERIMENTS.items():
         draw(name)
-        rows += table(name)
-    header = (
-        "| experiment | seed | evaluation | steps | success | first faced | return |\n|---|---|---|---|---|---|---|\n"
-    )
-    (RESULTS / "table.md").write_text(header + "\n".join(rows) + "\n")
-    sys.stdout.write("\n".join(rows) + "\n")
+        tables.setdefault(experiment.columns, []).extend(table(name))
+    parts = []
+    for columns, rows in tables.items():
+        head = ["experiment", "seed", "evaluation", "steps", *(column.replace("_", " ") for column in columns)]
+        parts.append("\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows]))
+    text = "\n\n".join(parts) + "\n"
+    (RESULTS / "table.md").write_text(text)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import json
 import statistics
 import subprocess
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from dynalang_py.agent import Precision
 from dynalang_py.run.machine import keep_freed_memory
 from dynalang_py.run.pretrain import build_reader
 from dynalang_py.text.config import PretrainConfig, text_small
@@ -36,6 +39,7 @@ BUYS = {
     "homegrid-task": (["homegrid-task", "--steps", "30000"], ["--episodes", "100"], "return"),
 }
 ARMS = ("scratch", "pretrained")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 T95 = 4.303
 """97.5 % point of Student's t with two degrees of freedom: three seeds."""
 
@@ -91,37 +95,35 @@ class LSTM(nn.Module):
 
 
 def speed(data: Path, repeats: int = 5, updates: int = 6) -> None:
-    """Median tokens/s of `text-small` and of an LSTM with as many parameters, in turns, on the same windows."""
+    """Median tokens/s of `text-small` and of an LSTM with as many parameters, each in both precisions, in turns."""
     keep_freed_memory()
     name = "tinystories"
     words = load(tokenizer(name, data))
     config = PretrainConfig(**{**vars(text_small()), "corpus": (str(data / f"{name}_train.txt"),), "seed": 0})
     text = tokenise(config, config.corpus, words, ROOT / "runs" / "results" / "tokens")
     windows = Windows(text, config.batch_size, config.batch_length, seed=0, reset=config.reset)
-    reader = build_reader(config, words.size)
+    readers = {precision: build_reader(replace(config, precision=precision), words.size) for precision in PRECISIONS}
     unread = {"image encoder", "image decoder", "reward", "continue"}  # these parts do nothing while it reads
-    size = sum(n for part, n in reader.parameter_table().items() if part not in unread | {"total"})
+    table = readers["float32"].parameter_table()
+    size = sum(n for part, n in table.items() if part not in unread | {"total"})
     width = next(w for w in range(16, 4096, 16) if 2 * words.size * w + 8 * w * w >= size)
     plain = LSTM(words.size, width)
     optimizer = torch.optim.Adam(plain.parameters(), 1e-3, fused=True)
 
-    def reads() -> None:
-        reader.update(*windows.next())
+    def reads(precision: Precision) -> None:
+        readers[precision].update(*windows.next())
 
-    def counts(precision: torch.dtype) -> None:
+    def counts(precision: Precision) -> None:
         token = torch.as_tensor(windows.next()[0]).long()
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             loss = nn.functional.cross_entropy(plain(token[:, :-1]).flatten(0, 1), token[:, 1:].flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
         optimizer.step()
 
-    ways = {
-        "text-small": reads,
-        "lstm_float32": lambda: counts(torch.float32),
-        "lstm_bfloat16": lambda: counts(torch.bfloat16),
-    }
+    ways = {f"text-small_{precision}": partial(reads, precision) for precision in PRECISIONS}
+    ways |= {f"lstm_{precision}": partial(counts, precision) for precision in PRECISIONS}
     found: dict[str, list[float]] = {way: [] for way in ways}
     for round_ in range(repeats + 1):
         for way, update in ways.items():
@@ -131,8 +133,9 @@ def speed(data: Path, repeats: int = 5, updates: int = 6) -> None:
             if round_:  # the first warms up
                 found[way].append(updates * config.batch_size * config.batch_length / (time.perf_counter() - start))
     result: dict[str, float] = {way: statistics.median(values) for way, values in found.items()}
-    for way in ("lstm_float32", "lstm_bfloat16"):
-        result[f"{way}_over_text_small"] = result[way] / result["text-small"]
+    for ours, theirs in (("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16")):
+        ratio = result[f"lstm_{theirs}"] / result[f"text-small_{ours}"]
+        result[f"lstm_{theirs}_over_text-small_{ours}"] = ratio
     result["threads"] = torch.get_num_threads()
     result |= {"parameters": size, "lstm_parameters": sum(p.numel() for p in plain.parameters())}
     (RESULTS / "text-speed.json").write_text(json.dumps(result, indent=1) + "\n")

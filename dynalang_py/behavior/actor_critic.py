@@ -48,8 +48,8 @@ class ActorCriticConfig:
     replay_value: float = 0.3
     """Weight of the critic's loss on replayed steps, whose gradient shapes the world model; 0 turns it off (2023)."""
     imitation: float = 0.0
-    """Weight of the loss that draws the policy, in replayed steps, to what the world's expert would do there (DAgger,
-    arXiv 1011.0686); its gradient shapes the world model, too. Above 0 it needs a world with an expert (vln)."""
+    """Weight of the loss that draws the policy, in the episodes that the world's expert walked, to what it did there;
+    its gradient shapes the world model, too."""
     continuous_gradient: Literal["reinforce", "dynamics"] = "reinforce"
     """How a continuous policy learns: from log-probabilities (2025) or through the imagined dynamics (2023)."""
 
@@ -197,12 +197,13 @@ class ActorCritic(nn.Module):
         return alive[:, :-1] * self.critic_loss(self.critic(features), returns, features)
 
     def imitation_loss(self, features: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """−log π(expert's action) in nats, with gradient to the features; 0 where an action does nothing: (B, K).
+        """−log π(action) in nats where an expert acted, with gradient to the features, and 0 elsewhere: (B, K).
 
-        features: (B, K, F) beliefs; batch: `expert` (B, K, A), and the flags (B, K).
+        features: (B, K, F) beliefs; batch: `action` (B, K, A) and flags (B, K), of which `led` says that the expert
+        walks. While an instruction is read, and at a last step, actions do nothing.
         """
-        acting = ~(batch["is_read_step"] | batch["is_last"])
-        return -self.policy(features).log_prob(batch["expert"]) * acting
+        acted = batch["led"] & ~(batch["is_read_step"] | batch["is_last"])
+        return -self.policy(features).log_prob(batch["action"]) * acted
 
     def critic_loss(self, values: TwoHot, returns: Tensor, features: Tensor) -> Tensor:
         """Cross-entropy with the returns and with the slow critic's opinion, in nats: (…)."""

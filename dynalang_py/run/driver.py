@@ -76,14 +76,14 @@ class GuidedPolicy:
         self._rng = np.random.default_rng(seed)
 
     def initial(self, n: int) -> Any:
-        self._led = np.zeros(n, bool)
+        self.led = np.zeros(n, bool)  # which environments' episodes are the expert's
         return self._policy.initial(n)
 
     def act(self, obs: Arrays, is_first: NDArray[np.bool_], state: Any) -> tuple[NDArray[Any], Any, Arrays]:
         chosen, state, keep = self._policy.act(obs, is_first, state)
-        self._led = np.where(is_first, self._rng.random(len(is_first)) < self._share, self._led)
+        self.led = np.where(is_first, self._rng.random(len(is_first)) < self._share, self.led)
         expert = obs["expert"].reshape(chosen.shape).astype(chosen.dtype)
-        action = np.where(_column(self._led, chosen), expert, chosen)
+        action = np.where(_column(self.led, chosen), expert, chosen)
         return action, self._policy.did(state, action), keep
 
 
@@ -119,7 +119,7 @@ class Driver:
         self._truncated = np.zeros(self._n, bool)
 
     def step(self, policy: Policy) -> list[Episode]:
-        """One step of every environment; returns the episodes that it ended.
+        """One step of every environment; returns the episodes that it ended, but for those that an expert walked.
 
         The stored `reward` is the one received on arriving at the observation, the stored `action` the one taken there.
         """
@@ -130,13 +130,12 @@ class Driver:
             action, self._state, latent = policy.act(visible(self._obs), self._is_first, self._state)
             action = np.where(_column(is_last, action), np.zeros_like(action), action)  # nothing is done at a last step
         ended = self._meter.add(self._obs, self._reward, self._is_first, is_last)
-        seen = visible(self._obs)
-        if "expert" in seen:
-            seen["expert"] = seen["expert"].reshape(self._n, *self._spec.action_field[0])
+        led = policy.led if isinstance(policy, GuidedPolicy) else np.zeros(self._n, bool)
         with self._clock("replay"):
             self._replay.add(
                 {
-                    **seen,
+                    **visible(self._obs),
+                    "led": led,
                     "action": action.reshape(self._n, *self._spec.action_field[0]),
                     "reward": self._reward,
                     "is_first": self._is_first,
@@ -154,7 +153,7 @@ class Driver:
         for i in np.flatnonzero(crashed):
             self._replay.drop_episode(int(i))
         self._is_first = is_last | crashed  # the environments reset themselves on the step after a last one
-        return list(ended.values())
+        return [episode for i, episode in ended.items() if not led[i]]
 
 
 def visible(obs: Observation) -> Arrays:

@@ -78,7 +78,7 @@ class Trainer(Loop):
         counters = Counters(**checkpoint.state["counters"]) if checkpoint else Counters()
         super().__init__(config, folder, counters, face)
         self.stop = stop
-        guided = max(config.expert_prefill, config.expert_share, config.behavior.imitation) > 0
+        guided = max(config.expert_prefill, config.expert_share) > 0
         world = envs.with_expert(config.env) if guided else config.env
         vector = envs.make_vector(world, config.envs, config.processes)
         stack.callback(vector.close)

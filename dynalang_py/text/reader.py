@@ -88,9 +88,12 @@ class Reader:
             raise NonFiniteError("the loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.norm)
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
         if not torch.isfinite(norm):
             raise NonFiniteError("the gradient")
+        if self.norm < math.inf:
+            torch._foreach_mul_(grads, (self.norm / norm).clamp(max=1))
         self.optimizer.step()
         self.updates += 1
         self.belief = {name: learned.posterior[name][:, -1].detach() for name in KEPT}

@@ -102,10 +102,10 @@ def test_an_update_moves_every_part(spec: StepSpec, family: Family, behavior: di
 
 @pytest.mark.parametrize("spec", [SPEC, MULTI, FLOATS])
 def test_an_agent_comes_to_do_what_the_expert_does(spec: StepSpec) -> None:
-    own = agent(spec, lr=3e-3, imitation=1.0)
-    batch = window(own)
+    own = agent(spec, lr=1e-2, imitation=1.0)
+    batch = window(own) | {"led": np.ones((BATCH, own.replay_context + LENGTH), bool)}
     losses = [own.update(batch)[0]["loss/imitation"] for _ in range(100)]
-    assert losses[-1] < losses[0] - 0.25
+    assert min(losses[-10:]) < losses[0] - 0.4
 
 
 def test_a_joint_step_never_goes_through_the_dynamics() -> None:

@@ -169,13 +169,15 @@ def test_the_expert_is_imitated_where_actions_count() -> None:
     model = world_model()
     behavior = actor_critic(model)
     features = torch.randn(2, 4, model.dynamics.feature_size, requires_grad=True)
-    expert = torch.nn.functional.one_hot(torch.tensor([[0, 1, 2, 1], [2, 2, 0, 1]]), 3).float()
+    action = torch.nn.functional.one_hot(torch.tensor([[0, 1, 2, 1], [2, 2, 0, 1]]), 3).float()
     reading = torch.tensor([[True, True, False, False], [False, False, False, False]])
     last = torch.tensor([[False, False, False, True], [False, False, False, False]])
-    loss = behavior.imitation_loss(features, {"expert": expert, "is_read_step": reading, "is_last": last})
+    led = torch.tensor([[True] * 4, [False, True, True, True]])
+    flags = {"led": led, "is_read_step": reading, "is_last": last}
+    loss = behavior.imitation_loss(features, {"action": action, **flags})
     chance = behavior.actor_out(behavior.actor(features)).softmax(-1)
-    counts = torch.tensor([[0.0, 0, 1, 0], [1, 1, 1, 1]])
-    torch.testing.assert_close(loss, -counts * chance.mul(expert).sum(-1).log())
+    counts = torch.tensor([[0.0, 0, 1, 0], [0, 1, 1, 1]])
+    torch.testing.assert_close(loss, -counts * chance.mul(action).sum(-1).log())
     (grad,) = torch.autograd.grad(loss.sum(), features)
     assert torch.equal(grad.abs().amax(-1) > 0, counts > 0)  # it shapes the beliefs
 
