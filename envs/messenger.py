@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -30,9 +30,10 @@ from dynalang_py.envs.contract import (
     check_task,
     observation_space,
 )
+from dynalang_py.envs.voice import Ids, Vectors, Voice
 from dynalang_py.errors import UserError
 from dynalang_py.tokenizers import t5
-from dynalang_py.tokenizers.embeddings import CACHE, Embeddings
+from dynalang_py.tokenizers.embeddings import CACHE
 
 TASKS = ("messenger-s1", "messenger-s2", "messenger-s3")
 LIMITS = {"messenger-s1": 4, "messenger-s2": 64, "messenger-s3": 128}
@@ -114,7 +115,7 @@ class Messenger(gymnasium.Env[Observation, Any]):
         self.render_mode = render_mode
         self._world = _World(config)
         self._other = _World(config) if config.language == "shuffled" else None
-        self._voice: _Voice = _Vectors(config) if config.tokens == "embed" else _Ids(config)
+        self._voice = _make_voice(config)
         self.vocabulary = self._voice.vocabulary
         self._limit = config.max_steps or LIMITS[config.task]
 
@@ -161,54 +162,13 @@ class Messenger(gymnasium.Env[Observation, Any]):
         }
 
 
-class _Voice(Protocol):
-    """Sentences as what is heard, word by word."""
-
-    vocabulary: tuple[str, ...]
-    silence: Any
-
-    def read(self, sentence: str) -> list[Any]: ...
-
-    def say(self, word: Any) -> Observation: ...
-
-
-class _Ids:
-    """Words are T5's ids."""
-
-    def __init__(self, config: MessengerConfig) -> None:
-        try:
-            self._tokenizer = t5.T5Tokenizer(config.sentencepiece)
-        except UserError as error:
-            raise UserError(f"messenger.sentencepiece: {error}") from error
-        self.vocabulary = self._tokenizer.pieces
-        self.silence = t5.PAD
-
-    def read(self, sentence: str) -> list[int]:
-        return [*self._tokenizer.encode(sentence), t5.END]
-
-    def say(self, word: int) -> Observation:
-        return {"token": word}
-
-
-class _Vectors:
-    """Words are a frozen encoder's vectors."""
-
-    vocabulary: tuple[str, ...] = ("<pad>",)
-
-    def __init__(self, config: MessengerConfig) -> None:
-        self._embeddings = Embeddings(config.encoder, config.cache)
-        self.silence = self._embeddings.silence
-        if self.silence.shape != (config.embedding,):
-            raise UserError(
-                f"messenger.embedding must be {self.silence.size}, the width of {config.encoder}'s vectors, "
-                f"got {config.embedding}."
-            )
-
-    def read(self, sentence: str) -> list[np.ndarray]:
-        return list(self._embeddings.embed(sentence))
-
-    def say(self, word: np.ndarray) -> Observation:
-        return {"token_embed": word.copy()}
+def _make_voice(config: MessengerConfig) -> Voice:
+    if config.tokens == "embed":
+        return Vectors("messenger", config.encoder, config.cache, config.embedding)
+    try:
+        return Ids(t5.T5Tokenizer(config.sentencepiece), end=True)
+    except UserError as error:
+        raise UserError(f"messenger.sentencepiece: {error}") from error
 
 
 class _World:

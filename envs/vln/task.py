@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynalang_py.envs.contract import RENDERING, Info, Observation
-from dynalang_py.envs.language import Speaker
+from dynalang_py.envs.language import Speaker, speaking
 from dynalang_py.envs.vln.config import LOGS, VIEWS, VLNConfig
 from dynalang_py.envs.vln.episodes import STOP, Episode, EpisodeFile, GroundTruth, read_episodes, read_ground_truth
 from dynalang_py.envs.vln.expert import Expert
@@ -22,7 +22,7 @@ from dynalang_py.envs.vln.layout import episode_path, ground_truth_path, scene_p
 from dynalang_py.envs.vln.map import FloorMap
 from dynalang_py.envs.vln.metrics import resampled, score
 from dynalang_py.envs.vln.simulator import Pose, make_simulator
-from dynalang_py.envs.vln.voice import make_voice
+from dynalang_py.envs.voice import Ids, Vectors, Voice
 from dynalang_py.errors import UserError
 
 RADIUS = 3.0
@@ -61,7 +61,7 @@ class VLN(gymnasium.Env[Observation, Any]):
         self.render_mode = render_mode
         self._file, self._truth, self._scenes = _load(config)
         self.episodes = len(self._file.episodes)
-        self._voice = make_voice(config)
+        self._voice = _make_voice(config)
         self.vocabulary = self._voice.vocabulary
         self._speaker = Speaker(config.pause)
         self._expert = Expert(forward=config.forward, turn=config.turn)
@@ -197,6 +197,13 @@ class VLN(gymnasium.Env[Observation, Any]):
     def _scores(self) -> Observation:
         found = score(self._path, self._distances, self._reference(), stopped=self._stopped, radius=self._radius)
         return {name: np.array(getattr(found, name.removeprefix("log_")), np.float32) for name in LOGS}
+
+
+def _make_voice(config: VLNConfig) -> Voice:
+    """How instructions are heard. Raises UserError for a tokenizer or an encoder that there isn't."""
+    if config.tokens == "embed":
+        return Vectors("vln", config.encoder, config.cache, config.embedding)
+    return Ids(speaking("vln", config.tokenizer))
 
 
 def _load(config: VLNConfig) -> tuple[EpisodeFile, dict[str, GroundTruth], dict[str, Path]]:

@@ -15,7 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from dynalang_py import envs
-from dynalang_py.envs import MessengerConfig, messenger
+from dynalang_py.envs import MessengerConfig, messenger, voice
 from dynalang_py.errors import UserError
 from dynalang_py.tokenizers import encoders, t5
 
@@ -77,6 +77,7 @@ class Letters:
     """Stands in for T5's tokenizer: a token per letter."""
 
     pieces = ("<pad>", "</s>", *(f"<{i}>" for i in range(2, t5.SIZE)))
+    pad, end = t5.PAD, t5.END
 
     def __init__(self, model: Path) -> None:
         self.model = model
@@ -279,7 +280,7 @@ class Vectors:
 
 
 def test_vectors_in_place_of_ids(public: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messenger, "Embeddings", Vectors)
+    monkeypatch.setattr(voice, "Embeddings", Vectors)
     config = MessengerConfig(task="messenger-s1", tokens="embed", embedding=8)
     env = envs.make(config)
     log = rollout(env, 0)
