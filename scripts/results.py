@@ -63,7 +63,7 @@ WALKING = {
     "eval-habitat-expert": [*UNSEEN, "--simulator", "habitat", "--policy", "expert"],
 }
 WALKED = ("success", "spl", "osr", "ne", "ndtw", "return")
-ALONE = ["--expert-prefill", "0", "--expert-share", "0", "--behavior.imitation", "0"]
+ALONE = ["--prefill", "10000", "--expert-prefill", "0", "--expert-share", "0", "--behavior.imitation", "0"]
 """No demonstration at all."""
 GOTO = ["--level", "goto", "--train", "600", "--instructions", "1", "--val-seen-paths", "1", "--furniture", "builtin"]
 ROOMS = ["--level", "rooms", "--furniture", "builtin"]
@@ -95,26 +95,26 @@ EXPERIMENTS = {
     ),
     "vln-goto": Experiment(
         houses=GOTO,
-        train=["vln", "--env.max-steps", "60", "--minutes", "50"],
+        train=["vln", "--env.max-steps", "60", "--minutes", "46"],
         evals=WALKING,
         metric="success",
-        title="vln, level goto: to a thing in the same room, 50 minutes on one core",
+        title="vln, level goto: to a thing in the same room, 46 minutes on one core",
         columns=WALKED,
     ),
     "vln-rooms": Experiment(
         houses=ROOMS,
-        train=["vln", "--minutes", "24"],
+        train=["vln", "--minutes", "20"],
         evals=WALKING,
         metric="success",
-        title="vln, level rooms, with demonstrations: 24 minutes on one core",
+        title="vln, level rooms, with demonstrations: 20 minutes on one core",
         columns=WALKED,
     ),
     "vln-rooms-alone": Experiment(
         houses=ROOMS,
-        train=["vln", *ALONE, "--minutes", "24"],
+        train=["vln", *ALONE, "--minutes", "20"],
         evals=WALKING,
         metric="success",
-        title="vln, level rooms, without demonstrations: 24 minutes on one core",
+        title="vln, level rooms, without demonstrations: 20 minutes on one core",
         columns=WALKED,
     ),
 }
