@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
 from dynalang_py.envs import VLNConfig, make_vector
 from dynalang_py.envs.vln.episodes import STOP
 from dynalang_py.envs.vln.expert import Expert
-from dynalang_py.envs.vln.houses.builtin import BuiltIn
 from dynalang_py.envs.vln.houses.dataset import HousesConfig, make_dataset
+from dynalang_py.envs.vln.houses.furnish import Supplier
 from dynalang_py.envs.vln.houses.house import make_house, write_scene
 from dynalang_py.envs.vln.houses.plan import LEVELS
+from dynalang_py.envs.vln.houses.suppliers import find_supplier
 from dynalang_py.envs.vln.simulator import Body, Camera, Pose, Simulator, SimulatorName, make_simulator
 
 PAIR = ("embree", "habitat")
@@ -81,13 +83,13 @@ def make_pair() -> tuple[Simulator, Simulator]:
     return one, other
 
 
-def make_scenes(folder: Path, count: int) -> list[Path]:
+def make_scenes(folder: Path, count: int, furniture: Supplier) -> list[Path]:
     """Scenes of `count` houses of each level."""
     scenes = []
     for level in LEVELS:
         for number in range(count):
             name = f"{level}_{number}"
-            write_scene(make_house(name, level, f"agree/{name}", BuiltIn()), BuiltIn(), folder / name)
+            write_scene(make_house(name, level, f"agree/{name}", furniture), furniture, folder / name)
             scenes.append(folder / name / f"{name}.glb")
     return scenes
 
@@ -199,16 +201,20 @@ def picture(pair: tuple[Simulator, Simulator], scenes: list[Path], path: Path, s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--houses", type=int, default=4, help="of each level")
+    parser.add_argument("--furniture", default="builtin", help="as of `dynalang houses`")
     parser.add_argument("--picture", type=Path, help="write both views side by side, as PNG")
     options = parser.parse_args()
     pair, found = make_pair(), Found()
     with tempfile.TemporaryDirectory() as folder:
-        scenes = make_scenes(Path(folder), options.houses)
+        supplier = find_supplier(options.furniture)
+        scenes = make_scenes(Path(folder), options.houses, supplier)
         for scene in scenes:
             compare(pair, scene, found)
+        sizes = {"small": scenes[0], "large": scenes[-1]}
+        triangles = {size: int(trimesh.load_mesh(scene).faces.shape[0]) for size, scene in sizes.items()}
         speeds = {
             f"{name}, {size} house": time_it(simulator, scene)
-            for size, scene in (("small", scenes[0]), ("large", scenes[-1]))
+            for size, scene in sizes.items()
             for name, simulator in zip(PAIR, pair, strict=True)
         }
         if options.picture:
@@ -216,13 +222,17 @@ def main() -> None:
         for simulator in pair:
             simulator.close()
         data = Path(folder) / "data"
-        make_dataset(HousesConfig(out=data, train=2, val_unseen=1, paths=4, val_seen_paths=1, furniture="builtin"))
+        make_dataset(
+            HousesConfig(out=data, train=2, val_unseen=1, paths=4, val_seen_paths=1, furniture=options.furniture)
+        )
         tasks = {
             name: {"in this process" if not n else f"{n} workers": time_tasks(data, name, n) for n in WORKERS}
             for name in PAIR
         }
     figures = {
         "houses": len(scenes),
+        "furniture": type(supplier).__name__,
+        "triangles": triangles,
         "agreement": found.figures(),
         "speed": speeds,
         "task, steps/s": tasks,

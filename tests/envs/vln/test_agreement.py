@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynalang_py.envs.vln.houses.builtin import BuiltIn
+
 pytest.importorskip("embreex")
 pytest.importorskip("trimesh")
 
@@ -34,7 +36,7 @@ def agree() -> Any:
 def found(agree: Any, habitat: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What was found in two houses of each level."""
     pair, found = agree.make_pair(), agree.Found()
-    for scene in agree.make_scenes(tmp_path_factory.mktemp("houses"), 2):
+    for scene in agree.make_scenes(tmp_path_factory.mktemp("houses"), 2, BuiltIn()):
         agree.compare(pair, scene, found, views=20)
     for simulator in pair:
         simulator.close()
