@@ -58,15 +58,17 @@ def open_loop(
     token_true: NDArray[Any] | None,
     token_predicted: NDArray[Any] | None,
     *,
+    channels: Sequence[int],
     vocabulary: Sequence[str],
     context: int,
     fps: float = 5.0,
 ) -> bytes:
     """GIF of imagined futures: truth | prediction | difference, with true and predicted tokens beneath.
 
-    truth, prediction: (B, T, H, W, 3); tokens: (B, T) ids. The first `context` steps are seen, the rest is imagined.
+    truth, prediction: (B, T, H, W, C), where several images may share the channel axis; tokens: (B, T) ids. channels:
+    of each image; they are shown side by side. The first `context` steps are seen, the rest is imagined.
     """
-    truth, prediction = _rgb(truth), _rgb(prediction)
+    truth, prediction = (_side_by_side(images, channels) for images in (truth, prediction))
     difference = (prediction.astype(np.int16) - truth) // 2 + 128
     images = np.stack([truth, prediction, difference.astype(np.uint8)], 2)  # (B, T, 3, H, W, 3)
     windows: list[tuple[list[str], list[str]] | None] = [None] * len(truth)
@@ -226,10 +228,16 @@ def _words(ids: NDArray[Any], vocabulary: Sequence[str]) -> list[str]:
     return [vocabulary[int(i)].replace("▁", "") or "␣" if i else "·" for i in ids]
 
 
-def _rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The first image of several that share the channel axis (..., C), in three channels.
+def _side_by_side(images: NDArray[np.uint8], channels: Sequence[int]) -> NDArray[np.uint8]:
+    """Images that share the channel axis (…, H, W, C) in one row: (…, H, W · images, 3)."""
+    parts = np.split(images, np.cumsum(channels)[:-1], -1)
+    return np.concatenate([_rgb(part) for part in parts], -2)
 
-    More channels than images would have belong to a symbolic image, in which each one gets a colour.
+
+def _rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images of any number of channels (…, C) in three.
+
+    More than two or three of them make a symbolic image, in which each one gets a colour.
     """
     count = images.shape[-1]
     if count > 2 * 4:

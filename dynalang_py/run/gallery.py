@@ -36,7 +36,14 @@ class Gallery:
             return
         dream = agent.open_loop(_whole_episodes(replay), context=CONTEXT)
         tokens = dream.token_true, dream.token_predicted
-        animation = film.open_loop(dream.truth, dream.prediction, *tokens, vocabulary=self._vocabulary, context=CONTEXT)
+        animation = film.open_loop(
+            dream.truth,
+            dream.prediction,
+            *tokens,
+            channels=[channels for _, _, channels in agent.spec.images.values()],
+            vocabulary=self._vocabulary,
+            context=CONTEXT,
+        )
         self._hang("open_loop", animation, step)
         if tokens[0] is not None and tokens[1] is not None:
             self._logger.text("open_loop/words", _said(tokens[0], tokens[1], self._vocabulary), step)

@@ -86,7 +86,7 @@ def test_imagined_futures_stand_between_truth_and_difference(heard: bool) -> Non
     truth = np.full((2, 7, 16, 16, 3), 60, np.uint8)
     prediction = truth + np.arange(7, dtype=np.uint8)[:, None, None, None] * 20
     ids = np.tile([2, 3, 4, 5, 0, 2, 3], (2, 1)) if heard else None
-    frames = _frames(film.open_loop(truth, prediction, ids, ids, vocabulary=VOCABULARY, context=3))
+    frames = _frames(film.open_loop(truth, prediction, ids, ids, channels=[3], vocabulary=VOCABULARY, context=3))
     assert len(frames) == 7
     middle = 110
     columns = [14 + 96 + k * 208 for k in range(3)]
@@ -97,11 +97,19 @@ def test_imagined_futures_stand_between_truth_and_difference(heard: bool) -> Non
         assert abs(shown[2] - (128 + 10 * t)) < 8
 
 
+def test_images_that_share_the_channels_are_shown_side_by_side() -> None:
+    depth, colours = np.full((1, 3, 16, 16, 1), 200, np.uint8), np.full((1, 3, 16, 16, 3), (250, 0, 0), np.uint8)
+    both = np.concatenate([depth, colours], -1)  # in the order of their names
+    frame = _frames(film.open_loop(both, both, None, None, channels=[1, 3], vocabulary=VOCABULARY, context=2))[0]
+    seen = [tuple(int(value) for value in frame[80, x]) for x in (50, 160)]
+    assert np.allclose(seen, [(200, 200, 200), (250, 0, 0)], atol=12)
+
+
 def test_symbols_have_a_colour_each() -> None:
     truth = np.zeros((1, 3, 16, 16, 17), np.uint8)
     for symbol in range(16):
         truth[:, :, symbol, :, symbol] = 255
-    frame = _frames(film.open_loop(truth, truth, None, None, vocabulary=VOCABULARY, context=2))[0]
+    frame = _frames(film.open_loop(truth, truth, None, None, channels=[17], vocabulary=VOCABULARY, context=2))[0]
     rows = [tuple(frame[30 + 12 * symbol + 6, 110]) for symbol in range(16)]
     assert len(set(rows)) == 16
     assert all(max(colour) > 200 for colour in rows)
