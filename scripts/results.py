@@ -103,18 +103,18 @@ EXPERIMENTS = {
     ),
     "vln-rooms": Experiment(
         houses=ROOMS,
-        train=["vln", "--minutes", "20"],
+        train=["vln", "--minutes", "15"],
         evals=WALKING,
         metric="success",
-        title="vln, level rooms, with demonstrations: 20 minutes on one core",
+        title="vln, level rooms, with demonstrations: 15 minutes on one core",
         columns=WALKED,
     ),
     "vln-rooms-alone": Experiment(
         houses=ROOMS,
-        train=["vln", *ALONE, "--minutes", "20"],
+        train=["vln", *ALONE, "--minutes", "15"],
         evals=WALKING,
         metric="success",
-        title="vln, level rooms, without demonstrations: 20 minutes on one core",
+        title="vln, level rooms, without demonstrations: 15 minutes on one core",
         columns=WALKED,
     ),
 }
