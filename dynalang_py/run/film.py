@@ -235,12 +235,9 @@ def _side_by_side(images: NDArray[np.uint8], channels: Sequence[int]) -> NDArray
 
 
 def _rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images of any number of channels (…, C) in three.
-
-    More than two or three of them make a symbolic image, in which each one gets a colour.
-    """
+    """An image of any number of channels (…, C) in three. More than eight are symbols, which get a colour each."""
     count = images.shape[-1]
-    if count > 2 * 4:
+    if count > 8:
         # By the golden ratio, so that neighbours differ; of what lies in one place, the brightest is seen.
         colours = np.array([colorsys.hsv_to_rgb(0.618 * k % 1, 0.6, 1) for k in range(count)])
         return np.stack([(images * colour).max(-1) for colour in colours.T], -1).astype(np.uint8)

@@ -264,6 +264,8 @@ class Trainer(Loop):
     def standing(self, speed: float) -> list[str]:
         recent = means(list(self.recent))
         parts = [f"{self.at:,}/{self.goal:,} steps", f"{speed:,.0f} steps/s"]
+        if self.at < self.config.prefill:
+            parts.append("filling the replay")
         if "return" in recent:
             parts.append(f"return {recent['return']:.2f}")
         if "success" in recent:
