@@ -14,7 +14,7 @@ from dynalang_py.behavior.actor_critic import ActorCritic, ActorCriticConfig, Wa
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError
 from dynalang_py.nn.functional import entropy
-from dynalang_py.nn.optim import LaProp, OptimizerConfig, adam
+from dynalang_py.nn.optim import LaProp, OptimizerConfig, adam, clip_gradients, gradient_norm
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.saving import checked, load_optimizer_state, optimizer_state
 from dynalang_py.world_model.model import Learned, WorldModel, WorldModelConfig
@@ -220,13 +220,13 @@ class Agent:
 
     def _descend(self, optimizer: torch.optim.Optimizer, grads: list[Tensor], name: str) -> Tensor:
         """Clip and step; returns the norm of the whole gradient before clipping."""
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        norm = gradient_norm(grads)
         if not torch.isfinite(norm):
             raise NonFiniteError(f"gradient of the {name} loss")
         config = self.optimizer_config
         if not config.joint:
             limit = config.model_norm if name == "model" else config.behavior_norm
-            torch._foreach_mul_(grads, (limit / norm.clamp(min=1e-12)).clamp(max=1))
+            clip_gradients(grads, norm, limit)
         optimizer.step()
         return norm
 

@@ -62,11 +62,23 @@ WALKING = {
     "eval-habitat": [*UNSEEN, "--simulator", "habitat"],
     "eval-habitat-expert": [*UNSEEN, "--simulator", "habitat", "--policy", "expert"],
 }
-WALKED = ("success", "spl", "osr", "ne", "ndtw", "return")
 ALONE = ["--prefill", "10000", "--expert-prefill", "0", "--expert-share", "0", "--behavior.imitation", "0"]
 """No demonstration at all."""
 GOTO = ["--level", "goto", "--train", "600", "--instructions", "1", "--val-seen-paths", "1", "--furniture", "builtin"]
 ROOMS = ["--level", "rooms", "--furniture", "builtin"]
+
+
+def _walking(houses: list[str], minutes: str, level: str, *extra: str) -> Experiment:
+    return Experiment(
+        houses=houses,
+        train=["vln", *extra, "--minutes", minutes],
+        evals=WALKING,
+        metric="success",
+        title=f"vln, level {level}, {minutes} minutes on one core",
+        columns=("success", "spl", "osr", "ne", "ndtw", "return"),
+    )
+
+
 EXPERIMENTS = {
     "babyai": Experiment(
         train=["babyai"],
@@ -93,30 +105,9 @@ EXPERIMENTS = {
         title="homegrid-task, one hour on two cores",
         published={"random policy": 0.39, "Dynalang at 1.1M steps": 0.73},
     ),
-    "vln-goto": Experiment(
-        houses=GOTO,
-        train=["vln", "--env.max-steps", "60", "--minutes", "46"],
-        evals=WALKING,
-        metric="success",
-        title="vln, level goto: to a thing in the same room, 46 minutes on one core",
-        columns=WALKED,
-    ),
-    "vln-rooms": Experiment(
-        houses=ROOMS,
-        train=["vln", "--minutes", "15"],
-        evals=WALKING,
-        metric="success",
-        title="vln, level rooms, with demonstrations: 15 minutes on one core",
-        columns=WALKED,
-    ),
-    "vln-rooms-alone": Experiment(
-        houses=ROOMS,
-        train=["vln", *ALONE, "--minutes", "15"],
-        evals=WALKING,
-        metric="success",
-        title="vln, level rooms, without demonstrations: 15 minutes on one core",
-        columns=WALKED,
-    ),
+    "vln-goto": _walking(GOTO, "46", "goto: to a thing in the same room", "--env.max-steps", "60"),
+    "vln-rooms": _walking(ROOMS, "15", "rooms, with demonstrations"),
+    "vln-rooms-alone": _walking(ROOMS, "15", "rooms, without demonstrations", *ALONE),
 }
 
 

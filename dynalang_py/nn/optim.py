@@ -98,3 +98,13 @@ def adam(params: Iterable[nn.Parameter], lr: float, eps: float) -> torch.optim.A
     """Adam as the 2023 code uses it; the caller clips."""
     params = list(params)
     return torch.optim.Adam(params, lr=lr, eps=eps, fused=all(p.device.type != "meta" for p in params))
+
+
+def gradient_norm(grads: list[Tensor]) -> Tensor:
+    """Norm of all gradients together: ()."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+
+
+def clip_gradients(grads: list[Tensor], norm: Tensor, limit: float) -> None:
+    """Shrink gradients, in place, whose `gradient_norm` is above the limit."""
+    torch._foreach_mul_(grads, (limit / norm.clamp(min=1e-12)).clamp(max=1))

@@ -17,7 +17,7 @@ from dynalang_py.agent import NonFiniteError, Precision
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError
 from dynalang_py.nn.functional import sample_onehot, token_nll
-from dynalang_py.nn.optim import LaProp, OptimizerConfig, adam
+from dynalang_py.nn.optim import LaProp, OptimizerConfig, adam, clip_gradients, gradient_norm
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.saving import checked, load_optimizer_state, optimizer_state
 from dynalang_py.world_model import State, WorldModel, WorldModelConfig
@@ -89,11 +89,11 @@ class Reader:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        norm = gradient_norm(grads)
         if not torch.isfinite(norm):
             raise NonFiniteError("the gradient")
         if self.norm < math.inf:
-            torch._foreach_mul_(grads, (self.norm / norm).clamp(max=1))
+            clip_gradients(grads, norm, self.norm)
         self.optimizer.step()
         self.updates += 1
         self.belief = {name: learned.posterior[name][:, -1].detach() for name in KEPT}
