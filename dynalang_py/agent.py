@@ -305,9 +305,12 @@ class Agent:
         return [p for _, p in self._named_parameters() if p.requires_grad]
 
     def _optimizers(self, config: OptimizerConfig) -> dict[str, torch.optim.Optimizer]:
-        if config.joint:
-            return {"joint": LaProp(self._trained(), config.lr, warmup=config.warmup, clip=config.clip)}
         actor = [*self.behavior.actor.parameters(), *self.behavior.actor_out.parameters()]
+        if config.joint:
+            apart = set(actor)
+            rest = [p for p in self._trained() if p not in apart]
+            groups: list[dict[str, Any]] = [{"params": rest}, {"params": actor, "lr": config.actor_lr or config.lr}]
+            return {"joint": LaProp(groups, config.lr, warmup=config.warmup, clip=config.clip)}
         return {
             "model": adam(self.model.parameters(), config.lr, 1e-8),
             "actor": adam(actor, config.behavior_lr, 1e-5),

@@ -14,6 +14,9 @@ class OptimizerConfig:
     """One LaProp step on everything (2025), or three Adams in turn: world model, actor, critic (2023)."""
     lr: float = 4e-5
     """Learning rate of the joint optimiser, or of the world model's Adam."""
+    actor_lr: float | None = None
+    """The actor's learning rate in the joint step, if it is another. A world model may learn fast; an actor that does
+    settles on one action before the model knows anything."""
     warmup: int = 1000
     """Updates over which the joint learning rate rises from 0."""
     clip: float = 0.3
@@ -29,6 +32,8 @@ class OptimizerConfig:
         for name in ("lr", "clip", "behavior_lr", "model_norm", "behavior_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.actor_lr is not None and self.actor_lr <= 0:
+            raise ValueError(f"actor_lr must be positive, got {self.actor_lr}")
         if self.warmup < 0:
             raise ValueError(f"warmup must not be negative, got {self.warmup}")
 
@@ -41,7 +46,7 @@ class LaProp(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         lr: float,
         *,
         warmup: int = 1000,
@@ -49,28 +54,30 @@ class LaProp(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-20,
     ) -> None:
+        """params: parameters, or groups of them (`params`) of which each may have an `lr` of its own."""
         super().__init__(params, {"lr": lr})
         self.warmup, self.clip, self.betas, self.eps = warmup, clip, betas, eps
-        self.params = [p for group in self.param_groups for p in group["params"]]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         if closure is not None:
             raise ValueError("LaProp takes no closure")
-        params = [p for p in self.params if p.grad is not None]
-        grads: list[Tensor] = [p.grad for p in params if p.grad is not None]
-        tensors: list[Tensor] = list(params)
-        states = [self.state[p] or self._begin(p) for p in params]
-        steps = {int(state["step"]) for state in states}
-        for count in steps:  # parameters that once had no gradient are behind the others
-            chosen = [i for i, state in enumerate(states) if int(state["step"]) == count]
-            self._move([tensors[i] for i in chosen], [grads[i] for i in chosen], [states[i] for i in chosen], count)
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            states = [self.state[p] or self._begin(p) for p in params]
+            for count in {state["step"] for state in states}:  # what once had no gradient is behind the others
+                chosen = [i for i, state in enumerate(states) if state["step"] == count]
+                part = [params[i] for i in chosen]
+                rate = group["lr"] * (min(1.0, count / self.warmup) if self.warmup else 1.0)
+                self._move(part, [p.grad for p in part], [states[i] for i in chosen], count, rate)
 
     def _begin(self, param: nn.Parameter) -> dict[str, Any]:
         self.state[param].update(step=0, momentum=torch.zeros_like(param), square=torch.zeros_like(param))
         return self.state[param]
 
-    def _move(self, params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]], count: int) -> None:
+    def _move(
+        self, params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]], count: int, rate: float
+    ) -> None:
         beta1, beta2 = self.betas
         momenta, squares = [s["momentum"] for s in states], [s["square"] for s in states]
         limits = torch._foreach_norm(params)
@@ -88,7 +95,6 @@ class LaProp(torch.optim.Optimizer):
         torch._foreach_add_(scale, self.eps)
         torch._foreach_div_(grads, scale)
         torch._foreach_lerp_(momenta, grads, 1 - beta1)
-        rate = self.param_groups[0]["lr"] * (min(1.0, count / self.warmup) if self.warmup else 1.0)
         torch._foreach_add_(params, momenta, alpha=-rate / (1 - beta1 ** (count + 1)))
         for state in states:
             state["step"] = count + 1

@@ -1,6 +1,7 @@
 """LaProp with adaptive clipping, traced by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +35,15 @@ def test_three_steps_by_hand() -> None:
     assert expected[0] == pytest.approx(0.9)  # the first step is the learning rate, whatever the gradient
     assert expected[1] != pytest.approx(expected[0] - 0.1)
     assert path == pytest.approx(expected, rel=1e-5)
+
+
+def test_groups_have_rates_of_their_own() -> None:
+    slow, fast = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
+    groups: list[dict[str, Any]] = [{"params": [slow], "lr": 0.01}, {"params": [fast]}]
+    optimizer = LaProp(groups, lr=0.1, warmup=0)
+    slow.grad, fast.grad = torch.tensor(0.5), torch.tensor(0.5)
+    optimizer.step()
+    assert [slow.item(), fast.item()] == pytest.approx([0.99, 0.9])
 
 
 def test_the_learning_rate_rises_from_zero() -> None:
