@@ -37,6 +37,18 @@ def test_unimix_leaves_every_class_its_share() -> None:
     assert unimix(logits.bfloat16(), 0.2).dtype == torch.float32
 
 
+@pytest.mark.parametrize("classes", [2, 8, 16, 40])
+def test_unimix_has_the_gradient_of_its_formula(classes: int) -> None:
+    torch.manual_seed(0)
+    logits, slope = 5 * torch.randn(3, 4, classes), torch.randn(3, 4, classes)
+    given, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    expected = (plain.softmax(-1) * 0.9 + 0.1 / classes).log()
+    torch.testing.assert_close(unimix(given, 0.1), expected)
+    unimix(given, 0.1).backward(slope)
+    expected.backward(slope)
+    torch.testing.assert_close(given.grad, plain.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_samples_are_as_frequent_as_their_probabilities() -> None:
     prob = torch.tensor([[0.5, 0.25, 0.2, 0.05], [0.01, 0.01, 0.01, 0.97]])
     count = 40_000
