@@ -122,5 +122,14 @@ def test_precision_is_only_chosen_where_it_is_auto() -> None:
     cpu = torch.device("cpu")
     assert configs.resolve_precision("float32", cpu) == "float32"
     assert configs.resolve_precision("bfloat16", cpu) == "bfloat16"
-    native = "bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
-    assert configs.resolve_precision("auto", cpu) == ("bfloat16" if native else "float32")
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"), [("avx512_bf16 amx_bf16", "bfloat16"), ("avx512_bf16", "float32"), ("avx2", "float32")]
+)
+def test_bfloat16_is_chosen_where_a_cpu_has_matrix_units(
+    flags: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(Path, "read_text", lambda _: f"flags : fpu {flags} sse")
+    assert configs.resolve_precision("auto", torch.device("cpu")) == precision
