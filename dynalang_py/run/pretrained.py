@@ -39,13 +39,17 @@ class Taken:
 
 
 def adopt(config: Config, run: Path) -> Config:
-    """The settings with the sizes of the world model that `run` made; what belongs to the task stays as it was."""
+    """The settings with the sizes of the world model that `run` made; what belongs to the task stays as it was.
+
+    Images are read by convolutions: the latents that patches of an image have to themselves mean nothing in reading.
+    """
     old, read = config.model, RunFolder(run).load_as(PretrainConfig).model
     model = replace(
         old,
         family=read.family,
         encoder=replace(
             old.encoder,
+            patch=0,
             units=read.encoder.units,
             layers=read.encoder.layers,
             learned_absence=read.encoder.learned_absence,

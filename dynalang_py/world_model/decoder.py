@@ -12,6 +12,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.nn.conv import ImageDecoder2023, ImageDecoder2025, Pyramid
 from dynalang_py.nn.functional import symlog, token_nll
 from dynalang_py.nn.layers import MLP, Family, linear
+from dynalang_py.nn.patches import PatchDecoder, Patches
 from dynalang_py.world_model.encoder import EncoderConfig, merge_images, merged_image
 from dynalang_py.world_model.rssm import RSSMConfig, State
 
@@ -58,7 +59,12 @@ class Decoder(nn.Module):
         if spec.images:
             height, width, channels = merged_image(spec)
             pyramid = Pyramid(height, width)
-            if family == "dreamer2023":
+            if encoder.patch:
+                patches = Patches(height, width, encoder.patch)
+                own = rssm.patch_stoch * rssm.classes
+                self.image = PatchDecoder(patches, rssm.deter, own, channels, encoder.cnn_depth, family)
+                stoch += patches.count * own
+            elif family == "dreamer2023":
                 self.image = ImageDecoder2023(pyramid, rssm.deter, stoch, channels, encoder.cnn_depth)
             else:
                 self.image = ImageDecoder2025(

@@ -13,6 +13,7 @@ from dynalang_py.errors import UserError
 from dynalang_py.nn.conv import ConvEncoder, Pyramid
 from dynalang_py.nn.functional import symlog
 from dynalang_py.nn.layers import MLP, Family, Norm, initialise
+from dynalang_py.nn.patches import PatchEncoder, Patches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,9 @@ class EncoderConfig:
     """Channels of the image encoder and decoder are multiples of this."""
     downsample: Literal["stride", "pool"] = "stride"
     """How 2025 encoders halve an image: stride 2 (the paper; fast on a CPU) or max-pooling (the released code)."""
+    patch: int = 0
+    """Side in pixels of patches that are read and drawn by the same layers each, instead of convolutions; for worlds of
+    tiles, whose side it should be. 0: convolutions."""
     units: int = 256
     """Width of the layers that read tokens and vectors."""
     layers: int = 3
@@ -32,6 +36,8 @@ class EncoderConfig:
         for name in ("cnn_depth", "units", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.patch < 0:
+            raise ValueError(f"patch must be at least 0, got {self.patch}")
 
 
 class Encoder(nn.Module):
@@ -46,14 +52,20 @@ class Encoder(nn.Module):
     def __init__(self, spec: StepSpec, config: EncoderConfig, family: Family) -> None:
         super().__init__()
         self.spec = spec
-        self.image: ConvEncoder | None = None
+        self.image: ConvEncoder | PatchEncoder | None = None
         self.flat: FlatEncoder | None = None
         self.size = 0
+        self.sites = (0, 0)
+        """Number and width of the first features that belong to one patch of the image each."""
         if spec.images:
             height, width, channels = merged_image(spec)
-            self.image = ConvEncoder(
-                Pyramid(height, width), channels, config.cnn_depth, family, config.downsample == "pool"
-            )
+            if config.patch:
+                self.image = PatchEncoder(Patches(height, width, config.patch), channels, config.cnn_depth, family)
+                self.sites = (self.image.patches.count, self.image.width)
+            else:
+                self.image = ConvEncoder(
+                    Pyramid(height, width), channels, config.cnn_depth, family, config.downsample == "pool"
+                )
             self.absent_image = _absent(self.image.size, config.learned_absence)
             self.size += self.image.size
         if spec.vocab or spec.token_embed or spec.vectors:

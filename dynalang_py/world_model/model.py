@@ -84,7 +84,7 @@ class WorldModel(nn.Module):
         self.config = config
         family = config.family
         self.encoder = Encoder(spec, config.encoder, family)
-        self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family)
+        self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family, self.encoder.sites)
         self.decoder = Decoder(spec, config.encoder, config.rssm, config.decoder, family)
         features = self.dynamics.feature_size
         self.reward = TwoHotHead(features, config.heads.units, config.heads.layers, family)

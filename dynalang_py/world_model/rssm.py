@@ -36,6 +36,8 @@ class RSSMConfig:
     """S: number of categorical latents."""
     classes: int = 16
     """K: classes of each latent."""
+    patch_stoch: int = 2
+    """Latents that each patch of the image has to itself, beside the others, where encoder.patch cuts it."""
     blocks: int = 8
     """Groups of the block-diagonal cell (2025 family)."""
     bottleneck: int = 0
@@ -46,7 +48,7 @@ class RSSMConfig:
     """Hidden layers between deter and the prior (1 in the 2023 family)."""
 
     def __post_init__(self) -> None:
-        for name in ("deter", "hidden", "stoch", "blocks", "prior_layers"):
+        for name in ("deter", "hidden", "stoch", "patch_stoch", "blocks", "prior_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.classes < 2:
@@ -58,13 +60,22 @@ class RSSMConfig:
 
 
 class RSSM(nn.Module):
-    """Dynamics behind the project's interface: initial, observe, imagine, feature."""
+    """Dynamics behind the project's interface: initial, observe, imagine, feature.
 
-    def __init__(self, embed: int, actions: int, config: RSSMConfig, family: Family) -> None:
+    sites: number and width of the embedding's first features that belong to one patch of the image each. The first
+    latents belong to the patches then, config.patch_stoch to each, and the same small layer gives every patch a say in
+    its own: what a tile looks like is learned from all tiles at once.
+    """
+
+    def __init__(
+        self, embed: int, actions: int, config: RSSMConfig, family: Family, sites: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__()
         self.config = config
         self.actions = actions
-        stoch, hidden = config.stoch * config.classes, config.hidden
+        self.sites = sites
+        self.latents = sites[0] * config.patch_stoch + config.stoch  # S
+        stoch, hidden = self.latents * config.classes, config.hidden
         self.cell: DenseCell | BlockCell
         self.start: nn.Parameter | None = None
         if family == "dreamer2023":
@@ -77,13 +88,14 @@ class RSSM(nn.Module):
         )
         self.posterior_in = Dense(config.deter + embed, hidden, family)
         self.posterior_out = linear(hidden, stoch, family)
+        self.site_out = linear(sites[1], config.patch_stoch * config.classes, family) if sites[0] else None
         self.embed = embed
 
     # -- the interface ----------------------------------------------------------------------------------------------
 
     @property
     def feature_size(self) -> int:
-        return self.config.deter + self.config.stoch * self.config.classes
+        return self.config.deter + self.latents * self.config.classes
 
     def feature(self, state: State) -> Tensor:
         """What heads and behaviors read: [deter, stoch] (…, F)."""
@@ -96,7 +108,7 @@ class RSSM(nn.Module):
         config = self.config
         return {
             "deter": new(batch, config.deter),
-            "stoch": new(batch, config.stoch, config.classes),
+            "stoch": new(batch, self.latents, config.classes),
             "action": new(batch, self.actions),
         }
 
@@ -117,22 +129,24 @@ class RSSM(nn.Module):
         moves = self.cell.read_action(previous)  # (B, T, …)
         widths = config.deter, self.embed
         seen = F.linear(embed, self.posterior_in.columns(widths, 1))  # (B, T, hidden)
+        leaning = self._leaning(embed)
         weights = self.cell.weights() | {
             "own": Shared(self.posterior_in.columns(widths, 0)),
             "latents": Shared(self.posterior_out.weight),
         }
-        draws = noise.uniform(batch, length, config.stoch, 1)
+        draws = noise.uniform(batch, length, self.latents, 1)
         deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
         start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
         deters, stochs, logits = [], [], []
         # Unbound at once: the gradient of each x[:, t] would be a whole window of zeros, quadratic in T.
-        steps = zip(*(x.unbind(1) for x in (keep, start_stoch, moves, seen, draws)), strict=True)
-        for stays, fresh_stoch, move, sight, draw in steps:
+        steps = zip(*(x.unbind(1) for x in (keep, start_stoch, moves, seen, leaning, draws)), strict=True)
+        for stays, fresh_stoch, move, sight, lean, draw in steps:
             deter, stoch, logit = self.filter_step(
                 torch.where(stays, deter, start_deter),
                 torch.where(stays, stoch, fresh_stoch),
                 move,
                 sight,
+                lean,
                 draw,
                 weights,
             )
@@ -141,7 +155,7 @@ class RSSM(nn.Module):
             logits.append(logit)
         posterior = {
             "deter": torch.stack(deters, 1),
-            "stoch": torch.stack(stochs, 1).unflatten(-1, (config.stoch, config.classes)),
+            "stoch": torch.stack(stochs, 1).unflatten(-1, (self.latents, config.classes)),
             "logit": torch.stack(logits, 1),
             "action": action,
         }
@@ -155,7 +169,7 @@ class RSSM(nn.Module):
         """
         config = self.config
         batch = state["deter"].shape[0]
-        draws = noise.uniform(horizon, batch, config.stoch, 1)
+        draws = noise.uniform(horizon, batch, self.latents, 1)
         deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
         weights = self.cell.weights()
         deters, stochs, actions = [deter], [stoch], []
@@ -171,7 +185,7 @@ class RSSM(nn.Module):
         taken = policy if isinstance(policy, Tensor) else torch.stack(actions, 1)
         states = {
             "deter": torch.stack(deters, 1),
-            "stoch": torch.stack(stochs, 1).unflatten(-1, (config.stoch, config.classes)),
+            "stoch": torch.stack(stochs, 1).unflatten(-1, (self.latents, config.classes)),
         }
         return states, taken
 
@@ -188,7 +202,7 @@ class RSSM(nn.Module):
         config = self.config
         return {
             "deter": ((config.deter,), np.dtype(np.float16)),
-            "stoch": ((config.stoch,), np.min_scalar_type(config.classes - 1)),
+            "stoch": ((self.latents,), np.min_scalar_type(config.classes - 1)),
         }
 
     def to_replay(self, state: State) -> State:
@@ -208,17 +222,19 @@ class RSSM(nn.Module):
         stoch: Tensor,
         move: Tensor,
         seen: Tensor,
+        lean: Tensor,
         draw: Tensor,
         weights: dict[str, Shared],
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of observe.
 
-        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), noise (B, S, 1), the
-        weights that all steps share → next deter, next stoch, posterior log-probabilities (B, S, K).
+        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), what the patches make of the
+        latents (B, S·K), noise (B, S, 1), the weights that all steps share → next deter, next stoch, posterior
+        log-probabilities (B, S, K).
         """
         deter = self.cell(deter, stoch, move, weights)
         hidden = self.posterior_in.finish(weights["own"](deter) + seen)
-        logit = self._latents(weights["latents"](hidden) + self.posterior_out.bias)
+        logit = self._latents(weights["latents"](hidden) + lean)
         return deter, straight_through(logit, draw).flatten(-2).to(deter.dtype), logit
 
     def dream_step(
@@ -233,17 +249,26 @@ class RSSM(nn.Module):
         """deter (…, D) → log-probabilities (…, S, K)."""
         return self._latents(self.prior_net(deter))
 
+    def _leaning(self, embed: Tensor) -> Tensor:
+        """The share of the posterior's logits that needs no belief, bias included: (B, T, E) → (B, T, S·K)."""
+        bias = self.posterior_out.bias
+        if self.site_out is None:
+            return bias.expand(*embed.shape[:2], -1)
+        count, width = self.sites
+        own = self.site_out(embed[..., : count * width].unflatten(-1, (count, width))).flatten(-2)
+        return F.pad(own, (0, len(bias) - own.shape[-1])) + bias
+
     def _latents(self, logits: Tensor) -> Tensor:
-        return unimix(logits.unflatten(-1, (self.config.stoch, self.config.classes)), self.config.unimix)
+        return unimix(logits.unflatten(-1, (self.latents, self.config.classes)), self.config.unimix)
 
     def _start(self, batch: int, length: int, noise: Noise) -> tuple[Tensor, Tensor]:
         """The belief that a reset puts in place: deter (D,), stoch (B, T, S·K), drawn anew for every step."""
         config = self.config
         if self.start is None:
-            zeros = self.posterior_out.weight.new_zeros(batch, length, config.stoch * config.classes)
+            zeros = self.posterior_out.weight.new_zeros(batch, length, self.latents * config.classes)
             return zeros.new_zeros(config.deter), zeros
         deter = self.start.tanh()
-        stoch = straight_through(self.prior(deter), noise.uniform(batch, length, config.stoch, 1))
+        stoch = straight_through(self.prior(deter), noise.uniform(batch, length, self.latents, 1))
         return deter, stoch.flatten(-2)
 
 

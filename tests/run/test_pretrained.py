@@ -182,6 +182,15 @@ def test_the_same_tokens_need_no_remapping(read: Path) -> None:
         merge(agent, {name: value for name, value in theirs.items() if "dynamics" not in name}, None, vocab)
 
 
+def test_what_was_read_replaces_the_patches_of_a_preset(read: Path, tmp_path: Path) -> None:
+    config = settings(tmp_path, remap_vocabulary=True)
+    tiled = replace(config, model=replace(config.model, encoder=replace(config.model.encoder, patch=8)))
+    adopted = adopt(tiled, read)
+    agent = build_agent(adopted, StepSpec.from_spaces(*WORLD.spaces()))
+    begin_with(agent, adopted, PIECES, RunFolder(tmp_path), Face())
+    assert agent.model.dynamics.sites == (0, 0)
+
+
 @pytest.mark.parametrize(("pieces", "text", "ids"), [(PIECES, f"{PIECES[2]} {PIECES[3]}", [2, 3])])
 def test_text_is_turned_into_the_words_of_the_world(pieces: Sequence[str], text: str, ids: list[int]) -> None:
     assert world_tokenizer(WORLD, tuple(pieces)).encode(text) == ids

@@ -328,3 +328,33 @@ def test_fresh_block_weights_share_one_fan() -> None:
 def test_wrong_settings_are_refused_by_name(field: str, value: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         replace(CONFIG, **{field: value})
+
+
+def test_a_patch_has_a_say_in_its_own_latents_alone(family: Family) -> None:
+    torch.manual_seed(0)
+    sites, width = 3, 4
+    rssm = RSSM(sites * width + 2, ACTIONS, CONFIG, family, (sites, width))
+    assert rssm.latents == sites * CONFIG.patch_stoch + CONFIG.stoch
+    torch.nn.init.zeros_(rssm.posterior_out.weight)  # what all features together say
+    embed = torch.randn(1, 1, sites * width + 2)
+    other = embed.clone()
+    other[..., width : 2 * width] += 1  # the second patch
+    other[..., -1] += 1  # and what belongs to none
+
+    def logits(seen: Tensor) -> Tensor:
+        start = torch.zeros(1, 1, dtype=torch.bool)
+        posterior, _ = rssm.observe(
+            seen, torch.zeros(1, 1, ACTIONS), start, rssm.initial(1), Noise(torch.device("cpu"), 0)
+        )
+        return posterior["logit"][0, 0]
+
+    changed = (logits(other) - logits(embed)).abs().amax(-1) > 1e-6
+    own = slice(CONFIG.patch_stoch, 2 * CONFIG.patch_stoch)
+    assert changed[own].all()
+    assert changed.sum() == CONFIG.patch_stoch
+
+
+def test_stored_beliefs_hold_the_latents_of_patches() -> None:
+    rssm = RSSM(14, ACTIONS, CONFIG, "dreamer2023", (3, 4))
+    assert rssm.replay_fields()["stoch"][0] == (rssm.latents,)
+    assert rssm.feature(rssm.initial(2)).shape == (2, rssm.feature_size)
