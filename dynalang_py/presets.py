@@ -141,9 +141,12 @@ def babyai_local() -> Config:
 
 def _homegrid(task: str) -> Config:
     """The image keeps eight pixels of each cell; a sentence of up to 18 words is said again and again, so that windows
-    of 64 steps hear it several times."""
+    of 64 steps hear it several times. A task that is done is followed by the next one's first word, which gives the
+    reward away: hence foresee_scale."""
+    agent = _tiles(gotodoor(), side=8, latents=4)
     return replace(
-        _tiles(gotodoor(), side=8, latents=4),
+        agent,
+        model=replace(agent.model, foresee_scale=1.0),
         env=HomeGridConfig(task=task, image_size=24),
         replay=ReplayConfig(capacity=500_000),
         batch_length=64,

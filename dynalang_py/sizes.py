@@ -113,6 +113,7 @@ def resized(config: HasParts, name: str) -> HasParts:
         image_scale=old.image_scale,
         token_scale=old.token_scale,
         foretell_scale=old.foretell_scale,
+        foresee_scale=old.foresee_scale,
         reward_scale=old.reward_scale,
         continue_scale=old.continue_scale,
     )

@@ -79,6 +79,26 @@ def _walking(houses: list[str], minutes: str, level: str, *extra: str) -> Experi
     )
 
 
+UNFORESEEN = ["--model.foresee-scale", "0"]
+CONVOLUTIONS = ["--model.encoder.patch", "0", "--model.rssm.classes", "16", "--model.rssm.unimix", "0.01"]
+"""As in gotodoor, and in runs that have read: no latents belong to a patch."""
+HOMEGRID = {
+    "eval": ["--episodes", "200"],
+    "eval-shuffled": ["--episodes", "200", "--env.language", "shuffled"],
+    "eval-random": ["--episodes", "200", "--policy", "random"],
+}
+
+
+def _tidying(minutes: str, how: str, *extra: str) -> Experiment:
+    return Experiment(
+        train=["homegrid-task", *extra, "--minutes", minutes],
+        evals=HOMEGRID,
+        metric="return",
+        title=f"homegrid-task, {minutes} minutes on one core{how}",
+        published={"random policy": 0.39, "Dynalang at 1.1M steps": 0.73},
+    )
+
+
 EXPERIMENTS = {
     "babyai": Experiment(
         train=["babyai"],
@@ -93,18 +113,14 @@ EXPERIMENTS = {
         title="MiniGrid-GoToDoor-5x5-v0, fifteen minutes on one core",
     ),
     "babyai-local": Experiment(
-        train=["babyai-local"],
+        train=["babyai-local", "--minutes", "50", "--eval-every", "0"],
         evals=LISTENING,
         metric="success",
-        title="BabyAI-GoToLocal-v0 from pixels, two cores",
+        title="BabyAI-GoToLocal-v0 from pixels, fifty minutes on one core",
     ),
-    "homegrid-task": Experiment(
-        train=["homegrid-task", "--minutes", "60"],
-        evals={"eval": ["--episodes", "200"], "eval-random": ["--episodes", "200", "--policy", "random"]},
-        metric="return",
-        title="homegrid-task, one hour on two cores",
-        published={"random policy": 0.39, "Dynalang at 1.1M steps": 0.73},
-    ),
+    "homegrid-task": _tidying("60", ""),
+    "homegrid-posterior": _tidying("60", ", rewards not foreseen", *UNFORESEEN),
+    "homegrid-convolutions": _tidying("20", ", neither tiles nor foreseen rewards", *UNFORESEEN, *CONVOLUTIONS),
     "vln-goto": _walking(GOTO, "46", "goto: to a thing in the same room", "--env.max-steps", "60"),
     "vln-rooms": _walking(ROOMS, "15", "rooms, with demonstrations"),
     "vln-rooms-alone": _walking(ROOMS, "15", "rooms, without demonstrations", *ALONE),

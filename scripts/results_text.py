@@ -28,17 +28,19 @@ from dynalang_py.text.config import PretrainConfig, text_small
 from dynalang_py.text.tokens import tokenise
 from dynalang_py.text.windows import Windows
 from dynalang_py.tokenizers import load
-from results import COLOURS, RESULTS, ROOT, _smooth, shown, train
+from results import COLOURS, CONVOLUTIONS, RESULTS, ROOT, UNFORESEEN, _smooth, shown, train
 
 VOCABULARY = {"alfred": 2000, "tinystories": 4000}
 COLUMNS = ("minutes", "tokens", "perplexity", "unigram_perplexity", "trigram_perplexity")
 SMALL = ["--model.rssm.deter", "256", "--model.rssm.stoch", "16"]
 """The sizes of gotodoor's world model: what reads for an agent has the agent's."""
-CONVOLUTIONS = ["--model.encoder.patch", "0", "--model.rssm.classes", "16", "--model.rssm.unimix", "0.01"]
-"""As in the runs that have read, whose latents belong to no patch."""
 BUYS = {
     "gotodoor": (["gotodoor", "--steps", "32000"], ["--episodes", "256"], "success"),
-    "homegrid-task": (["homegrid-task", "--steps", "30000", *CONVOLUTIONS], ["--episodes", "100"], "return"),
+    "homegrid-task": (
+        ["homegrid-task", "--steps", "30000", *CONVOLUTIONS, *UNFORESEEN],
+        ["--episodes", "100"],
+        "return",
+    ),
 }
 ARMS = ("scratch", "pretrained")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")

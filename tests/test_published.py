@@ -97,7 +97,7 @@ def test_settings_are_the_published_ones(name: str) -> None:
     assert config.timeout_is_terminal == (name != "dynalang-langroom")
     assert config.model.decoder.image_loss == ("bernoulli" if name in MESSENGER else "mse")
     assert {config.model.image_scale, config.model.reward_scale, config.model.continue_scale} == {1.0}
-    assert config.model.foretell_scale == 0
+    assert (config.model.foretell_scale, config.model.foresee_scale) == (0, 0)
 
 
 def test_the_tasks_themselves() -> None:

@@ -51,6 +51,10 @@ class WorldModelConfig:
     foretell_scale: float = 0.0
     """Weight of a second token loss: of what a sample of the prior says, before the token is heard. Not in the paper;
     it makes a better language model of few updates."""
+    foresee_scale: float = 0.0
+    """Share of the reward and continue losses that a sample of the prior is charged with, beside the posterior. Not in
+    the paper. Where an observation gives a reward away, as a new task does, the posterior alone never learns what
+    earned it, and imagination does not know."""
     reward_scale: float = 1.0
     """Weight of the reward loss."""
     continue_scale: float = 1.0
@@ -101,9 +105,14 @@ class WorldModel(nn.Module):
         embed = self.encoder(batch)
         posterior, prior = self.dynamics.observe(embed, batch["action"], batch["is_first"], state, noise)
         losses, kl = self.score(posterior, prior, batch, discount)
-        if self.config.foretell_scale:
+        config = self.config
+        if config.foretell_scale or config.foresee_scale:
             expected = self.dynamics.expect(posterior["deter"], prior["logit"], noise)
-            losses["foretell"] = self.decoder.losses(self.decoder(expected, image=False), batch)["token"]
+            if config.foretell_scale:
+                losses["foretell"] = self.decoder.losses(self.decoder(expected, image=False), batch)["token"]
+            if config.foresee_scale:
+                foreseen = self._outcomes(self.dynamics.feature(expected), batch, discount)
+                losses |= {f"foresee_{name}": value for name, value in foreseen.items()}
         scales = self.scales()
         loss = torch.stack([losses[name] * scales[name] for name in losses]).sum(0)
         return Learned(loss, losses, posterior, prior, kl)
@@ -113,13 +122,18 @@ class WorldModel(nn.Module):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Every prediction's unweighted loss (B, T) by name, and the KL (B, T)."""
         losses = self.decoder.losses(self.decoder(posterior, image=has_images(self.spec, batch)), batch)
-        features = self.dynamics.feature(posterior)
+        losses |= self._outcomes(self.dynamics.feature(posterior), batch, discount)
+        balance, kl = self.objective(posterior, prior)
+        return losses | balance, kl
+
+    def _outcomes(self, features: Tensor, batch: Mapping[str, Tensor], discount: float) -> dict[str, Tensor]:
+        """Losses (B, T) of reward and continue head, as far as the batch has these."""
+        losses = {}
         if "reward" in batch:
             losses["reward"] = self.reward(features).loss(batch["reward"])
         if "is_terminal" in batch:
             losses["continue"] = binary_nll(self.go_on(features), (~batch["is_terminal"]).float() * discount)
-        balance, kl = self.objective(posterior, prior)
-        return losses | balance, kl
+        return losses
 
     def foresee(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (…, F) → expected reward on arriving there, and probability that the episode goes on: (…), (…)."""
@@ -151,6 +165,8 @@ class WorldModel(nn.Module):
             "vectors": 1.0,
             "reward": config.reward_scale,
             "continue": config.continue_scale,
+            "foresee_reward": config.foresee_scale * config.reward_scale,
+            "foresee_continue": config.foresee_scale * config.continue_scale,
             "dyn": config.kl.dyn,
             "rep": config.kl.rep,
         }

@@ -114,6 +114,19 @@ def test_the_loss_is_the_weighted_sum() -> None:
     assert learned.loss.shape == (BATCH, LENGTH)
 
 
+def test_what_is_foreseen_is_not_yet_observed() -> None:
+    """The second reward and continue losses know the past and the action, and nothing of the step itself."""
+    model, window = world_model(settings=replace(config(), foresee_scale=0.5, reward_scale=2.0)), batch()
+    plain, seen = learn(model, window), learn(model, shaken(window, 3, ("image", "token", "compass")))
+    acted = learn(model, shaken(window, 2, ("action",)))
+    for name in ("foresee_reward", "foresee_continue"):
+        assert seen.losses[name][:, :4].equal(plain.losses[name][:, :4])
+        assert not torch.allclose(seen.losses[name][:, 4], plain.losses[name][:, 4])
+        assert not torch.allclose(acted.losses[name][:, 3], plain.losses[name][:, 3])
+    weights = {"reward": 2, "foresee_reward": 1, "foresee_continue": 0.5, "rep": 0.1}
+    torch.testing.assert_close(plain.loss, sum(weights.get(name, 1) * loss for name, loss in plain.losses.items()))
+
+
 @pytest.mark.parametrize(("dyn", "rep"), [(1.0, 0.0), (0.0, 1.0)])
 def test_dyn_trains_the_prior_and_rep_the_posterior(dyn: float, rep: float) -> None:
     kl = KLConfig(free_nats=0, dyn=dyn, rep=rep)
