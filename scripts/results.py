@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dynalang_py.envs.vln.habitat import VARIABLE
 
@@ -218,6 +219,7 @@ def draw(name: str) -> None:
         levels["random policy"] = json.loads(measured.read_text())["summary"][experiment.metric]["mean"]
     for axes, label in zip(panels, ("environment steps", "episodes", "minutes of training"), strict=True):
         axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(color="#e6e8ec")
         axes.spines[["top", "right"]].set_visible(False)
         for style, (level, value) in zip(("--", ":", "-."), levels.items(), strict=False):
