@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb not in VERBS:
             raise UserError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
         VERBS[verb](args)
+        sys.stdout.flush()  # here, where a closed pipe is known how to be met, rather than at exit
         return 0
     except UserError as error:
         return _fail(str(error))
