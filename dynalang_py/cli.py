@@ -68,19 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows ? instead of failing
     try:
-        if not args or args[0] in ("-h", "--help", "help"):
-            print(HELP)
-            return 0
-        if args[0] == "--version":
-            from dynalang_py import __version__
-
-            print(f"dynalang {__version__}")
-            return 0
-        verb = args.pop(0)
-        if verb not in VERBS:
-            raise UserError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
-        VERBS[verb](args)
-        sys.stdout.flush()  # here, where a closed pipe is known how to be met, rather than at exit
+        try:
+            _dispatch(args)
+        finally:
+            sys.stdout.flush()  # at exit nobody would catch what a closed pipe raises
         return 0
     except UserError as error:
         return _fail(str(error))
@@ -95,6 +86,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         return 130
+
+
+def _dispatch(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return
+    if args[0] == "--version":
+        from dynalang_py import __version__
+
+        print(f"dynalang {__version__}")
+        return
+    verb = args.pop(0)
+    if verb not in VERBS:
+        raise UserError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
+    VERBS[verb](args)
 
 
 def _presets(args: list[str]) -> None:

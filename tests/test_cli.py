@@ -131,11 +131,12 @@ def test_the_working_directory_shadows_nothing(tmp_path: Path) -> None:
     assert "babyai" in done.stdout
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["presets"], ["train", "debug", "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_error(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if all that it has not read is still in the buffer when the command ends."""
     read, write = os.pipe()
     os.close(read)
     out = open(write, "w", buffering=2**20)  # noqa: SIM115  closed below, where it used to fail
     monkeypatch.setattr(sys, "stdout", out)
-    assert cli.main(["presets"]) == 0
+    assert cli.main(args) == 0
     out.close()
