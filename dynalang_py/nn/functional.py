@@ -37,11 +37,14 @@ class _Unimix(torch.autograd.Function):
         prob = _softmax(logits)
         mixed = prob * (1 - share) + share / logits.shape[-1]
         ctx.save_for_backward(prob, mixed)
+        ctx.set_materialize_grads(False)
         ctx.share = share
         return mixed.log()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:
+        if grad is None:  # a loss that does not reach the mixture leaves none, not zeros
+            return None, None
         prob, mixed = ctx.saved_tensors
         weighted = (grad / mixed).mul_(1 - ctx.share).mul_(prob)
         return torch.addcmul(weighted, prob, weighted.sum(-1, keepdim=True), value=-1), None

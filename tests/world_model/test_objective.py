@@ -53,6 +53,15 @@ def test_below_the_free_nats_nothing_is_learned() -> None:
     assert posterior.grad.abs().max() == prior.grad.abs().max() == 0
 
 
+@pytest.mark.parametrize("loss", ["dyn", "rep"])
+def test_each_half_of_the_kl_reaches_one_side_alone(loss: str) -> None:
+    sides = {"rep": 3 * logits(0, 3, 2, 4), "dyn": 3 * logits(1, 3, 2, 4)}
+    sides = {name: side.detach().requires_grad_() for name, side in sides.items()}
+    losses, _ = KLBalance(KLConfig())(*({"logit": unimix(side, 0.01)} for side in sides.values()))
+    losses[loss].sum().backward()
+    assert [name for name, side in sides.items() if side.grad is not None] == [loss]
+
+
 @pytest.mark.parametrize("field", ["free_nats", "dyn", "rep"])
 def test_negative_weights_are_refused(field: str) -> None:
     with pytest.raises(ValueError, match=field):
