@@ -152,6 +152,7 @@ class Agent:
         the part concerned is touched.
         """
         window, state = self._window(batch)
+        self.model.encoder.take_in(window)
         with record_function("world model"), self._autocast():
             learned = self.model.learn(window, state, self.noise, self._continue_target())
             more, figures = beside(self) if beside else (None, {})

@@ -4,10 +4,14 @@ For worlds of tiles, where a patch is a tile: what stands on it is read in one l
 the time that convolutions take. Sizes that do not divide are padded on the right and below, and cropped on the way out.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynalang_py.nn.layers import Dense, Family, Norm, linear
+
+SAME = 1e-4
+"""Mean squared difference, of pixels in a range of 1, up to which two patches count as one."""
 
 
 class Patches:
@@ -53,6 +57,47 @@ class PatchEncoder(nn.Module):
         return features.flatten(1)
 
 
+class PrototypeEncoder(nn.Module):
+    """(N, height, width, C) floats → (N, count · width): the one-hot name of each patch, which is its nearest prototype's.
+
+    A patch unlike all prototypes becomes one itself, until `width` are kept. They never move, so what was learned of a
+    name stays true (the nearest-neighbour tokenizer of Dedieu et al., arXiv 2502.01591). No gradient.
+    """
+
+    def __init__(self, patches: Patches, channels: int, width: int) -> None:
+        super().__init__()
+        self.patches = patches
+        self.width = width
+        self.size = patches.count * width
+        self.prototypes: Tensor
+        self.kept: Tensor
+        self.register_buffer("prototypes", torch.zeros(width, patches.side**2 * channels))
+        self.register_buffer("kept", torch.zeros((), dtype=torch.long))
+
+    def forward(self, image: Tensor) -> Tensor:
+        nearest = self._differences(self.patches.cut(image)).argmin(-1)
+        return F.one_hot(nearest, self.width).to(image.dtype).flatten(1)
+
+    @torch.no_grad()
+    def take_in(self, image: Tensor) -> None:
+        """Keep what is new in images (N, height, width, C) as prototypes, the most unusual first."""
+        cut = self.patches.cut(image).flatten(0, 1)
+        nearest = self._differences(cut).amin(-1)
+        while int(self.kept) < self.width and float(nearest.max()) > SAME:
+            new = cut[nearest.argmax()]
+            self.prototypes[self.kept] = new
+            self.kept += 1
+            nearest = torch.minimum(nearest, (cut - new).square().mean(-1))
+
+    def _differences(self, cut: Tensor) -> Tensor:
+        """Mean squared differences of patches (…, side² · C) from each prototype (…, width); infinite where none is."""
+        with torch.autocast(cut.device.type, enabled=False):  # bfloat16 would take likes for others
+            known = self.prototypes
+            squares = cut.square().sum(-1, keepdim=True) + known.square().sum(-1)
+            difference = (squares - 2 * (cut @ known.T)) / known.shape[1]
+        return difference.masked_fill(torch.arange(self.width, device=cut.device) >= self.kept, torch.inf)
+
+
 class PatchDecoder(nn.Module):
     """deter (N, D), stoch (N, S·K) → image (N, height, width, C).
 
@@ -75,3 +120,17 @@ class PatchDecoder(nn.Module):
         start = self.from_deter(deter).unflatten(-1, (count, -1))
         start = start + self.from_own(stoch[:, : count * self.own].unflatten(-1, (count, self.own)))
         return self.patches.join(self.net(F.silu(self.norm(start)))).float()
+
+
+class PrototypeDecoder(nn.Module):
+    """deter (N, D), which it does not look at, and stoch (N, S·K) → image: what each patch's name stands for."""
+
+    def __init__(self, patches: Patches, own: int, channels: int, family: Family) -> None:
+        super().__init__()
+        self.patches, self.own = patches, own
+        self.out = linear(own, patches.side**2 * channels, family)
+
+    def forward(self, deter: Tensor, stoch: Tensor) -> Tensor:
+        count = self.patches.count
+        names = stoch[:, : count * self.own].unflatten(-1, (count, self.own))
+        return self.patches.join(self.out(names)).float()

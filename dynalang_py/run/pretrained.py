@@ -50,6 +50,7 @@ def adopt(config: Config, run: Path) -> Config:
         encoder=replace(
             old.encoder,
             patch=0,
+            prototypes=False,
             units=read.encoder.units,
             layers=read.encoder.layers,
             learned_absence=read.encoder.learned_absence,

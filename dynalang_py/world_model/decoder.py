@@ -12,7 +12,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.nn.conv import ImageDecoder2023, ImageDecoder2025, Pyramid
 from dynalang_py.nn.functional import symlog, token_nll
 from dynalang_py.nn.layers import MLP, Family, linear
-from dynalang_py.nn.patches import PatchDecoder, Patches
+from dynalang_py.nn.patches import PatchDecoder, Patches, PrototypeDecoder
 from dynalang_py.world_model.encoder import EncoderConfig, merge_images, merged_image
 from dynalang_py.world_model.rssm import RSSMConfig, State
 
@@ -54,33 +54,40 @@ class Decoder(nn.Module):
         self.spec = spec
         self.config = config
         self.family = family
-        stoch = rssm.stoch * rssm.classes
+        self.deter = rssm.deter
+        """Width of the cell's state, with which deter begins."""
+        stoch = free = rssm.stoch * rssm.classes
         self.image: nn.Module | None = None
         if spec.images:
             height, width, channels = merged_image(spec)
-            pyramid = Pyramid(height, width)
             if encoder.patch:
                 patches = Patches(height, width, encoder.patch)
                 own = rssm.patch_stoch * rssm.classes
-                self.image = PatchDecoder(patches, rssm.deter, own, channels, encoder.cnn_depth, family)
                 stoch += patches.count * own
+                if encoder.prototypes:
+                    self.image = PrototypeDecoder(patches, own, channels, family)
+                else:
+                    self.image = PatchDecoder(patches, rssm.deter, own, channels, encoder.cnn_depth, family)
             elif family == "dreamer2023":
-                self.image = ImageDecoder2023(pyramid, rssm.deter, stoch, channels, encoder.cnn_depth)
+                self.image = ImageDecoder2023(Pyramid(height, width), rssm.deter, stoch, channels, encoder.cnn_depth)
             else:
                 self.image = ImageDecoder2025(
-                    pyramid, rssm.deter, stoch, channels, encoder.cnn_depth, rssm.hidden, rssm.blocks
+                    Pyramid(height, width), rssm.deter, stoch, channels, encoder.cnn_depth, rssm.hidden, rssm.blocks
                 )
+        self.silent = stoch - free if encoder.prototypes else 0
+        """How much of stoch are the patches' names, which say nothing of tokens and vectors."""
         self.flat: MLP | None = None
         flat_sizes = {"token": spec.vocab or spec.token_embed, "vectors": sum(spec.vectors.values())}
         if any(flat_sizes.values()):
-            self.flat = MLP(rssm.deter + stoch, config.units, config.layers, family)
+            self.flat = MLP(rssm.deter + stoch - self.silent, config.units, config.layers, family)
             self.outs = nn.ModuleDict(
                 {name: linear(config.units, size, family) for name, size in flat_sizes.items() if size}
             )
 
     def forward(self, state: State, image: bool = True) -> Decoded:
         """image: whether to predict images too; where only the text counts it saves most of the time."""
-        deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
+        deter = state["deter"][..., : self.deter]
+        stoch = state["stoch"].flatten(-2).to(deter.dtype)
         seen = None
         if self.image is not None and image:
             lead = deter.shape[:-1]
@@ -91,7 +98,7 @@ class Decoder(nn.Module):
                 seen = seen.sigmoid()
         if self.flat is None:
             return Decoded(image=seen)
-        x = self.flat(torch.cat([deter, stoch], -1))
+        x = self.flat(torch.cat([deter, stoch[..., self.silent :]], -1))
         return Decoded(image=seen, **{name: out(x) for name, out in self.outs.items()})
 
     def losses(self, decoded: Decoded, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from dynalang_py.errors import UserError
 from dynalang_py.nn.conv import ConvEncoder, Pyramid
 from dynalang_py.nn.functional import symlog
 from dynalang_py.nn.layers import MLP, Family, Norm, initialise
-from dynalang_py.nn.patches import PatchEncoder, Patches
+from dynalang_py.nn.patches import PatchEncoder, Patches, PrototypeEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,9 @@ class EncoderConfig:
     patch: int = 0
     """Side in pixels of patches that are read and drawn by the same layers each, instead of convolutions; for worlds of
     tiles, whose side it should be. 0: convolutions."""
+    prototypes: bool = False
+    """Name each patch by the nearest of up to rssm.classes prototypes, which are patches that were seen, instead of
+    learning latents for it, and keep a map of them (rssm.map): for worlds of few kinds of tiles."""
     units: int = 256
     """Width of the layers that read tokens and vectors."""
     layers: int = 3
@@ -38,6 +41,8 @@ class EncoderConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.patch < 0:
             raise ValueError(f"patch must be at least 0, got {self.patch}")
+        if self.prototypes and not self.patch:
+            raise ValueError("prototypes need patch, the side of what they name, got 0")
 
 
 class Encoder(nn.Module):
@@ -49,10 +54,11 @@ class Encoder(nn.Module):
     nothing for them.
     """
 
-    def __init__(self, spec: StepSpec, config: EncoderConfig, family: Family) -> None:
+    def __init__(self, spec: StepSpec, config: EncoderConfig, family: Family, names: int) -> None:
+        """names: up to how many prototypes are kept, where the configuration wants any."""
         super().__init__()
         self.spec = spec
-        self.image: ConvEncoder | PatchEncoder | None = None
+        self.image: ConvEncoder | PatchEncoder | PrototypeEncoder | None = None
         self.flat: FlatEncoder | None = None
         self.size = 0
         self.sites = (0, 0)
@@ -60,8 +66,12 @@ class Encoder(nn.Module):
         if spec.images:
             height, width, channels = merged_image(spec)
             if config.patch:
-                self.image = PatchEncoder(Patches(height, width, config.patch), channels, config.cnn_depth, family)
-                self.sites = (self.image.patches.count, self.image.width)
+                patches = Patches(height, width, config.patch)
+                if config.prototypes:
+                    self.image = PrototypeEncoder(patches, channels, names)
+                else:
+                    self.image = PatchEncoder(patches, channels, config.cnn_depth, family)
+                self.sites = (patches.count, self.image.width)
             else:
                 self.image = ConvEncoder(
                     Pyramid(height, width), channels, config.cnn_depth, family, config.downsample == "pool"
@@ -73,10 +83,18 @@ class Encoder(nn.Module):
             self.absent_token = _absent(config.units, config.learned_absence)
             self.size += config.units
 
+    def take_in(self, batch: Mapping[str, Tensor]) -> None:
+        """Let what is new in a batch's images become prototypes, where there are any."""
+        if isinstance(self.image, PrototypeEncoder) and has_images(self.spec, batch):
+            self.image.take_in(self._pixels(batch).flatten(0, 1))
+
+    def _pixels(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return merge_images(self.spec, batch) / 255 - 0.5
+
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         parts = []
         if self.image is not None and has_images(self.spec, batch):
-            pixels = merge_images(self.spec, batch) / 255 - 0.5
+            pixels = self._pixels(batch)
             image = self.image(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
             parts.append(_where_present(batch.get("image_present"), image, self.absent_image))
         elif self.image is not None:

@@ -62,6 +62,10 @@ class WorldModelConfig:
     stored_latents: bool = True
     """Windows start from the belief that replay keeps beside each step (2025); else from an empty one (2023)."""
 
+    def __post_init__(self) -> None:
+        if self.encoder.prototypes and self.rssm.patch_stoch != 1:
+            raise ValueError(f"rssm.patch_stoch must be 1 with encoder.prototypes, got {self.rssm.patch_stoch}")
+
 
 @dataclass(frozen=True)
 class Learned:
@@ -87,8 +91,9 @@ class WorldModel(nn.Module):
         self.spec = spec
         self.config = config
         family = config.family
-        self.encoder = Encoder(spec, config.encoder, family)
-        self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family, self.encoder.sites)
+        self.encoder = Encoder(spec, config.encoder, family, config.rssm.classes)
+        named = self.encoder.sites[0] > 0 and config.encoder.prototypes
+        self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family, self.encoder.sites, named)
         self.decoder = Decoder(spec, config.encoder, config.rssm, config.decoder, family)
         features = self.dynamics.feature_size
         self.reward = TwoHotHead(features, config.heads.units, config.heads.layers, family)

@@ -5,7 +5,7 @@ Letters: dynalang_py/nn/__init__.py.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,14 @@ from dynalang_py.nn.functional import straight_through, unimix
 from dynalang_py.nn.layers import MLP, BlockLinear, Dense, Family, Norm, initialise, linear
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.unrolled import Shared
+from dynalang_py.world_model.map import Map, MapConfig
 
 State = dict[str, Tensor]
 """A belief: a plain dictionary of tensors, batch first. Here deter (…, D), stoch (…, S, K), and the action (…, A) that
 was taken in it (zeros as long as none was)."""
+
+CERTAIN = 20.0
+"""Logit of the name that a patch has, beside zeros for the others."""
 
 Policy = Callable[[Tensor, Noise], Tensor]
 """(feature (B, F), source of randomness) → action (B, A)."""
@@ -38,6 +42,8 @@ class RSSMConfig:
     """K: classes of each latent."""
     patch_stoch: int = 2
     """Latents that each patch of the image has to itself, beside the others, where encoder.patch cuts it."""
+    map: MapConfig = field(default_factory=MapConfig)
+    """What is known of each place, where encoder.prototypes names the patches."""
     blocks: int = 8
     """Groups of the block-diagonal cell (2025 family)."""
     bottleneck: int = 0
@@ -64,11 +70,18 @@ class RSSM(nn.Module):
 
     sites: number and width of the embedding's first features that belong to one patch of the image each. The first
     latents belong to the patches then, config.patch_stoch to each, and the same small layer gives every patch a say in
-    its own: what a tile looks like is learned from all tiles at once.
+    its own: what a tile looks like is learned from all tiles at once. Where the patches are named, one latent of each
+    is its name, and deter ends with a map of what they show, which cell, heads and behaviors read instead of names.
     """
 
     def __init__(
-        self, embed: int, actions: int, config: RSSMConfig, family: Family, sites: tuple[int, int] = (0, 0)
+        self,
+        embed: int,
+        actions: int,
+        config: RSSMConfig,
+        family: Family,
+        sites: tuple[int, int] = (0, 0),
+        named: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
@@ -76,38 +89,49 @@ class RSSM(nn.Module):
         self.sites = sites
         self.latents = sites[0] * config.patch_stoch + config.stoch  # S
         stoch, hidden = self.latents * config.classes, config.hidden
+        free = config.stoch * config.classes
+        self.map = Map(sites[0], config.classes, config.deter, config.map, family) if named else None
+        self.widths = (config.deter, self.map.size if self.map else 0)
+        """What deter is made of: the cell's state and the map."""
+        told = self.map.view + free if self.map else stoch
         self.cell: DenseCell | BlockCell
         self.start: nn.Parameter | None = None
         if family == "dreamer2023":
-            self.cell = DenseCell(stoch, actions, config)
+            self.cell = DenseCell(told, actions, config)
             self.start = nn.Parameter(torch.zeros(config.deter))
         else:
-            self.cell = BlockCell(stoch, actions, config)
+            self.cell = BlockCell(told, actions, config)
         self.prior_net = nn.Sequential(
             MLP(config.deter, hidden, config.prior_layers, family), linear(hidden, stoch, family)
         )
         self.posterior_in = Dense(config.deter + embed, hidden, family)
-        self.posterior_out = linear(hidden, stoch, family)
-        self.site_out = linear(sites[1], config.patch_stoch * config.classes, family) if sites[0] else None
+        self.posterior_out = linear(hidden, free if named else stoch, family)  # a name is no matter of belief
+        own = config.patch_stoch * config.classes
+        self.site_out = linear(sites[1], own, family) if sites[0] and not named else None
         self.embed = embed
+        self.feature_size = sum(self.widths) + stoch
+        if self.map:
+            self.feature_size = sum(self.widths) + free + self.map.places * config.map.questions
 
     # -- the interface ----------------------------------------------------------------------------------------------
 
-    @property
-    def feature_size(self) -> int:
-        return self.config.deter + self.latents * self.config.classes
-
     def feature(self, state: State) -> Tensor:
-        """What heads and behaviors read: [deter, stoch] (…, F)."""
-        stoch = state["stoch"].flatten(-2)
-        return torch.cat([state["deter"], stoch.to(state["deter"].dtype)], -1)
+        """What heads and behaviors read: [deter, stoch] (…, F), or with a map [cell's state, map, other latents, what
+        the map answers]; of what is in view the map then has what is seen, not what was expected."""
+        deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
+        if self.map is None:
+            return torch.cat([deter, stoch], -1)
+        cell, known = deter.split(self.widths, -1)
+        seen, free = self._told(stoch)
+        beyond = known[..., self.map.view :]
+        return torch.cat([cell, seen, beyond, free, self.map.answers(seen, beyond, cell)], -1)
 
     def initial(self, batch: int) -> State:
         """An empty belief, which `observe` replaces wherever is_first is set."""
         new = self.posterior_out.weight.new_zeros
         config = self.config
         return {
-            "deter": new(batch, config.deter),
+            "deter": new(batch, sum(self.widths)),
             "stoch": new(batch, self.latents, config.classes),
             "action": new(batch, self.actions),
         }
@@ -130,7 +154,7 @@ class RSSM(nn.Module):
         widths = config.deter, self.embed
         seen = F.linear(embed, self.posterior_in.columns(widths, 1))  # (B, T, hidden)
         leaning = self._leaning(embed)
-        weights = self.cell.weights() | {
+        weights = self._weights() | {
             "own": Shared(self.posterior_in.columns(widths, 0)),
             "latents": Shared(self.posterior_out.weight),
         }
@@ -171,11 +195,11 @@ class RSSM(nn.Module):
         batch = state["deter"].shape[0]
         draws = noise.uniform(horizon, batch, self.latents, 1)
         deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
-        weights = self.cell.weights()
+        weights = self._weights()
         deters, stochs, actions = [deter], [stoch], []
         for t in range(horizon + 1):
             if not isinstance(policy, Tensor):
-                actions.append(policy(torch.cat([deter, stoch], -1), noise))
+                actions.append(policy(self.feature({"deter": deter, "stoch": stoch[..., None]}), noise))
             if t == horizon:
                 break
             action = policy[:, t] if isinstance(policy, Tensor) else actions[t]
@@ -201,7 +225,7 @@ class RSSM(nn.Module):
         """Name → (shape, dtype) of the state that replay keeps beside each step."""
         config = self.config
         return {
-            "deter": ((config.deter,), np.dtype(np.float16)),
+            "deter": ((sum(self.widths),), np.dtype(np.float16)),
             "stoch": ((self.latents,), np.min_scalar_type(config.classes - 1)),
         }
 
@@ -232,30 +256,57 @@ class RSSM(nn.Module):
         latents (B, S·K), noise (B, S, 1), the weights that all steps share → next deter, next stoch, posterior
         log-probabilities (B, S, K).
         """
-        deter = self.cell(deter, stoch, move, weights)
-        hidden = self.posterior_in.finish(weights["own"](deter) + seen)
-        logit = self._latents(weights["latents"](hidden) + lean)
+        deter = self._move(deter, stoch, move, weights)
+        hidden = self.posterior_in.finish(weights["own"](deter[..., : self.config.deter]) + seen)
+        own = weights["latents"](hidden)  # of all latents, or of all but the names
+        logit = self._latents(F.pad(own, (lean.shape[-1] - own.shape[-1], 0)) + lean)
         return deter, straight_through(logit, draw).flatten(-2).to(deter.dtype), logit
 
     def dream_step(
         self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, weights: dict[str, Shared]
     ) -> tuple[Tensor, Tensor]:
         """One step of imagine: action (B, A), noise (B, S, 1) → next deter (B, D), next stoch (B, S·K)."""
-        deter = self.cell(deter, stoch, self.cell.read_action(action), weights)
+        deter = self._move(deter, stoch, self.cell.read_action(action), weights)
         logit = self.prior(deter)
         return deter, straight_through(logit, draw).flatten(-2).to(deter.dtype)
 
     def prior(self, deter: Tensor) -> Tensor:
         """deter (…, D) → log-probabilities (…, S, K)."""
-        return self._latents(self.prior_net(deter))
+        cell, known = deter.split(self.widths, -1)
+        logits: Tensor = self.prior_net(cell)
+        if self.map:
+            names = self.map.expect(known)
+            logits = logits + F.pad(names, (0, logits.shape[-1] - names.shape[-1]))
+        return self._latents(logits)
+
+    def _move(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
+        """deter (B, D) and stoch (B, S·K) of a step, the action as the cell reads it → next deter."""
+        if self.map is None:
+            return self.cell(deter, stoch, move, weights)
+        cell, known = deter.split(self.widths, -1)
+        seen, free = self._told(stoch)
+        cell = self.cell(cell, torch.cat([seen, free], -1), move, weights)
+        return torch.cat([cell, self.map.move(seen, known, cell, weights)], -1)
+
+    def _told(self, stoch: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (…, S·K), the names among them → what the map keeps of the names (…, view), and the others."""
+        assert self.map is not None
+        names = self.map.patches * self.map.names
+        return self.map.read(stoch[..., :names]), stoch[..., names:]
+
+    def _weights(self) -> dict[str, Shared]:
+        return self.cell.weights() | (self.map.weights() if self.map else {})
 
     def _leaning(self, embed: Tensor) -> Tensor:
         """The share of the posterior's logits that needs no belief, bias included: (B, T, E) → (B, T, S·K)."""
         bias = self.posterior_out.bias
+        count, width = self.sites
+        patches = embed[..., : count * width]
+        if self.map:
+            return torch.cat([CERTAIN * patches, bias.expand(*embed.shape[:2], -1)], -1)
         if self.site_out is None:
             return bias.expand(*embed.shape[:2], -1)
-        count, width = self.sites
-        own = self.site_out(embed[..., : count * width].unflatten(-1, (count, width))).flatten(-2)
+        own = self.site_out(patches.unflatten(-1, (count, width))).flatten(-2)
         return F.pad(own, (0, len(bias) - own.shape[-1])) + bias
 
     def _latents(self, logits: Tensor) -> Tensor:
@@ -266,8 +317,8 @@ class RSSM(nn.Module):
         config = self.config
         if self.start is None:
             zeros = self.posterior_out.weight.new_zeros(batch, length, self.latents * config.classes)
-            return zeros.new_zeros(config.deter), zeros
-        deter = self.start.tanh()
+            return zeros.new_zeros(sum(self.widths)), zeros
+        deter = F.pad(self.start.tanh(), (0, self.widths[1]))
         stoch = straight_through(self.prior(deter), noise.uniform(batch, length, self.latents, 1))
         return deter, stoch.flatten(-2)
 

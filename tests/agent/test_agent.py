@@ -108,6 +108,18 @@ def test_an_agent_comes_to_do_what_the_expert_does(spec: StepSpec) -> None:
     assert min(losses[-10:]) < losses[0] - 0.4
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_update_moves_every_part_of_a_map(family: Family) -> None:
+    own = agent(family=family, tiles=True)
+    before = weights(own)
+    for seed in range(2):
+        figures, _ = own.update(window(own, seed))
+    assert all(np.isfinite(value) for value in figures.values())
+    still = {name for name, value in weights(own).items() if value.equal(before[name])}
+    assert {name for name in still if not name.startswith("world_model/dynamics.prior_net")} == set()
+    assert int(own.model.encoder.state_dict()["image.kept"]) == 4  # noise is unlike all other noise
+
+
 def test_a_joint_step_never_goes_through_the_dynamics() -> None:
     with pytest.raises(UserError, match=r"optimizer\.joint"):
         agent(FLOATS, continuous_gradient="dynamics")
@@ -194,10 +206,11 @@ def test_the_first_update_of_a_warm_up_moves_nothing() -> None:
     assert not all(value.equal(before[name]) for name, value in weights(own, "world_model").items())
 
 
+@pytest.mark.parametrize("tiles", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_in_bfloat16_every_part_learns(family: Family) -> None:
+def test_in_bfloat16_every_part_learns(family: Family, tiles: bool) -> None:
     """Weights that were cast without gradient while dreaming must not be found again while learning."""
-    own = agent(family=family, precision="bfloat16")
+    own = agent(family=family, precision="bfloat16", tiles=tiles)
     before = weights(own)
     own.behavior.actor_out.weight.data.normal_()
     figures, _ = own.update(window(own))
@@ -235,13 +248,14 @@ def test_the_seed_decides_everything() -> None:
 # -- saving ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("tiles", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_saved_agent_goes_on_bit_by_bit(family: Family) -> None:
-    own = agent(family=family)
+def test_a_saved_agent_goes_on_bit_by_bit(family: Family, tiles: bool) -> None:
+    own = agent(family=family, tiles=tiles)
     own.update(window(own, 0))
     own.update(window(own, 1))
     saved = {name: value.clone() for name, value in own.state_dict().items()}
-    other = agent(family=family, seed=5)
+    other = agent(family=family, seed=5, tiles=tiles)
     other.update(window(other, 7))  # it has a past of its own, to be forgotten
     other.load_state_dict(saved)
     assert other.updates == 2

@@ -12,10 +12,14 @@ from .tiny import FAMILIES, FLOATS, SPEC, agent, window
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("spec", [SPEC, FLOATS], ids=["discrete", "continuous"])
-def test_compiled_it_learns_the_same(family: Family, spec: StepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("spec", "tiles"), [(SPEC, False), (FLOATS, False), (SPEC, True)], ids=["discrete", "continuous", "tiles"]
+)
+def test_compiled_it_learns_the_same(
+    family: Family, spec: StepSpec, tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    plain, compiled = agent(spec, family), agent(spec, family, compile=True)
+    plain, compiled = agent(spec, family, tiles=tiles), agent(spec, family, compile=True, tiles=tiles)
     for seed in range(2):
         expected, _ = plain.update(window(plain, seed=seed))
         figures, _ = compiled.update(window(compiled, seed=seed))

@@ -13,6 +13,7 @@ from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.world_model import RSSMConfig, WorldModelConfig
 from dynalang_py.world_model.decoder import DecoderConfig
 from dynalang_py.world_model.encoder import EncoderConfig
+from dynalang_py.world_model.map import MapConfig
 from dynalang_py.world_model.model import HeadConfig
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -32,13 +33,17 @@ def agent(
     seed: int = 0,
     lr: float = 1e-3,
     compile: bool = False,
+    tiles: bool = False,
     **behavior: Any,
 ) -> Agent:
+    """tiles: whether patches of 8×8 pixels are named by prototypes, and a map is kept of them."""
     modern = family == "dreamer2025"
     model = WorldModelConfig(
         family=family,
-        encoder=EncoderConfig(cnn_depth=2, units=8, layers=1),
-        rssm=RSSMConfig(deter=8, hidden=8, stoch=4, classes=4, blocks=2),
+        encoder=EncoderConfig(cnn_depth=2, units=8, layers=1, patch=8 * tiles, prototypes=tiles),
+        rssm=RSSMConfig(
+            deter=8, hidden=8, stoch=4, classes=4, blocks=2, patch_stoch=1, map=MapConfig(width=3, beyond=2)
+        ),
         decoder=DecoderConfig(units=8, layers=1),
         heads=HeadConfig(units=8),
         stored_latents=modern,

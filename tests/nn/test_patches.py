@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dynalang_py.nn.layers import Family
-from dynalang_py.nn.patches import PatchDecoder, PatchEncoder, Patches
+from dynalang_py.nn.patches import PatchDecoder, PatchEncoder, Patches, PrototypeDecoder, PrototypeEncoder
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 12), (7, 10), (4, 4), (3, 5)])
@@ -56,3 +56,65 @@ def test_every_patch_is_drawn_from_its_own_latents() -> None:
     moved[4:, :4] = False
     assert not moved.any()
     assert torch.equal(decoder(deter, rest), before)
+
+
+def shades(*rows: list[float]) -> torch.Tensor:
+    """One image (1, 2 · rows, 2 · columns, 3), each of its 2×2 patches of one shade."""
+    grid = torch.tensor(rows).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    return grid[None, ..., None].expand(-1, -1, -1, 3)
+
+
+def names(encoder: PrototypeEncoder, image: torch.Tensor) -> list[int]:
+    one_hot = encoder(image).view(-1, encoder.width)
+    assert torch.equal(one_hot.sum(-1), torch.ones(len(one_hot)))
+    return one_hot.argmax(-1).tolist()
+
+
+def test_each_kind_of_patch_has_a_name_that_it_keeps() -> None:
+    encoder = PrototypeEncoder(Patches(4, 4, 2), 3, 6)
+    first = shades([0.1, 0.2], [0.1, -0.4])
+    encoder.take_in(first)
+    assert int(encoder.kept) == 3
+    a, b, again, c = names(encoder, first)
+    assert again == a
+    assert len({a, b, c}) == 3
+    encoder.take_in(shades([0.3, -0.2], [0.1, 0.2]))
+    assert int(encoder.kept) == 5
+    assert names(encoder, first) == [a, b, a, c]
+    assert names(encoder, shades([0.301, 0.1], [0.2, -0.4]))[1:] == [a, b, c]
+
+
+def test_what_is_nearly_the_same_is_no_new_kind() -> None:
+    encoder = PrototypeEncoder(Patches(4, 4, 2), 3, 6)
+    encoder.take_in(shades([0.1, 0.105], [0.1, 0.12]))
+    assert int(encoder.kept) == 2
+
+
+def test_when_all_names_are_given_the_nearest_one_counts() -> None:
+    encoder = PrototypeEncoder(Patches(4, 4, 2), 3, 2)
+    encoder.take_in(shades([-0.4, 0.4], [0.0, 0.0]))
+    kept = encoder.prototypes.clone()
+    assert int(encoder.kept) == 2
+    encoder.take_in(shades([0.2, 0.1], [-0.2, -0.1]))
+    assert torch.equal(encoder.prototypes, kept)
+    dark, light, *_ = names(encoder, shades([-0.4, 0.4], [-0.5, 0.5]))
+    assert names(encoder, shades([-0.3, 0.3], [-0.5, 0.5])) == [dark, light, dark, light]
+
+
+def test_names_are_the_same_in_mixed_precision() -> None:
+    """A difference of 0.01 is below what bfloat16 can tell."""
+    encoder = PrototypeEncoder(Patches(4, 4, 2), 3, 4)
+    image = shades([0.4, 0.42], [0.44, 0.46])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        encoder.take_in(image)
+        assert sorted(names(encoder, image)) == [0, 1, 2, 3]
+
+
+def test_a_name_is_drawn_alike_wherever_it_stands() -> None:
+    torch.manual_seed(0)
+    decoder = PrototypeDecoder(Patches(4, 4, 2), own=3, channels=3, family="dreamer2023")
+    stoch = torch.cat([torch.eye(3)[[0, 2, 2, 0]].flatten(), torch.randn(5)])[None]
+    drawn = Patches(4, 4, 2).cut(decoder(torch.randn(1, 7), stoch))[0]
+    assert torch.equal(drawn[0], drawn[3])
+    assert torch.equal(drawn[1], drawn[2])
+    assert not torch.allclose(drawn[0], drawn[1])

@@ -182,10 +182,12 @@ def test_the_same_tokens_need_no_remapping(read: Path) -> None:
         merge(agent, {name: value for name, value in theirs.items() if "dynamics" not in name}, None, vocab)
 
 
-def test_what_was_read_replaces_the_patches_of_a_preset(read: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prototypes", [False, True])
+def test_what_was_read_replaces_the_patches_of_a_preset(read: Path, tmp_path: Path, prototypes: bool) -> None:
     config = settings(tmp_path, remap_vocabulary=True)
-    tiled = replace(config, model=replace(config.model, encoder=replace(config.model.encoder, patch=8)))
-    adopted = adopt(tiled, read)
+    model = config.model
+    tiles = replace(model.encoder, patch=8, prototypes=prototypes)
+    adopted = adopt(replace(config, model=replace(model, encoder=tiles, rssm=replace(model.rssm, patch_stoch=1))), read)
     agent = build_agent(adopted, StepSpec.from_spaces(*WORLD.spaces()))
     begin_with(agent, adopted, PIECES, RunFolder(tmp_path), Face())
     assert agent.model.dynamics.sites == (0, 0)

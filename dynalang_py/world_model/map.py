@@ -1,0 +1,88 @@
+"""A map of what the patches of the image show: what is known of each place, in view or beyond, and how it all moves.
+
+The cell of the RSSM keeps words and plans; where things are it would have to keep in one vector, in which a turn moves
+everything. The map keeps a few numbers for each place. Not in the paper.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dynalang_py.nn.layers import Family, linear
+from dynalang_py.nn.unrolled import Shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapConfig:
+    width: int = 8
+    """Numbers that are kept of each place."""
+    beyond: int = 48
+    """Places out of view."""
+    motions: int = 6
+    """Ways in which everything moves, as a step or a turn moves it."""
+    questions: int = 4
+    """Things that the cell asks all places alike, as whether this is what was named."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "motions", "questions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.beyond < 0:
+            raise ValueError(f"beyond must be at least 0, got {self.beyond}")
+
+
+class Map(nn.Module):
+    """Contents (…, places · width), the patches in view first.
+
+    Each motion says for every place which places its content comes from; the cell's state chooses a mixture of them.
+    Whatever a place shows moves the same way, so a turn that was seen once is known for everything.
+    """
+
+    def __init__(self, patches: int, names: int, deter: int, config: MapConfig, family: Family) -> None:
+        """patches: how many are in view; names: K, what each may be; deter: D, width of the cell's state."""
+        super().__init__()
+        self.patches, self.names, self.width = patches, names, config.width
+        self.places = patches + config.beyond
+        self.questions = config.questions
+        self.view = patches * config.width
+        self.size = self.places * config.width
+        # A place's content is as long a vector as a one-hot name: longer ones drown the action that the cell reads too.
+        self.enter = linear(names, config.width, family, bias=False, scale=(names / config.width) ** 0.5)
+        self.tell = linear(config.width, names, family, bias=False, scale=4 * config.width**0.5)
+        self.choose = linear(deter, config.motions, family)
+        self.sources = nn.Parameter(0.3 * torch.randn(config.motions, self.places, self.places))
+        self.ask = linear(deter, config.questions * (config.width + 1), family)
+
+    def weights(self) -> dict[str, Shared]:
+        """What the steps of a loop over time share: each place's shares of all contents (motions, to · from)."""
+        return {"motions": Shared((10 * self.sources).softmax(-1).flatten(1).t())}
+
+    def read(self, names: Tensor) -> Tensor:
+        """What is kept of names in view: (…, patches · names) → (…, patches · width)."""
+        return self.enter(names.unflatten(-1, (self.patches, self.names))).flatten(-2)
+
+    def move(self, seen: Tensor, known: Tensor, cell: Tensor, weights: dict[str, Shared]) -> Tensor:
+        """Contents (B, size) after a step, as expected.
+
+        seen (B, view) takes the place of what was expected in view; cell (B, D): the state that the step led to.
+        """
+        contents = self._contents(seen, known[:, self.view :])
+        sources = weights["motions"](self.choose(cell).softmax(-1)).unflatten(-1, (self.places, self.places))
+        return (sources @ contents.to(sources.dtype)).flatten(-2)
+
+    def expect(self, known: Tensor) -> Tensor:
+        """Contents (…, size) → logits (…, patches · names) of what comes into view."""
+        return self.tell(known[..., : self.view].unflatten(-1, (self.patches, self.width))).flatten(-2)
+
+    def answers(self, seen: Tensor, beyond: Tensor, cell: Tensor) -> Tensor:
+        """How far each place is what the cell's state (…, D) asks for, from 0 to 1: (…, places · questions).
+
+        A question goes to all places alike: what a word means is learned where it counts and then known everywhere.
+        """
+        question = self.ask(cell).unflatten(-1, (self.questions, self.width + 1))
+        likeness = self._contents(seen, beyond).to(question.dtype) @ question[..., :-1].mT
+        return (4 * (likeness + question[..., None, :, -1])).sigmoid().flatten(-2)
+
+    def _contents(self, seen: Tensor, beyond: Tensor) -> Tensor:
+        return torch.cat([seen, beyond], -1).unflatten(-1, (self.places, self.width))
