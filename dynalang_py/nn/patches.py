@@ -58,7 +58,7 @@ class PatchEncoder(nn.Module):
 
 
 class PrototypeEncoder(nn.Module):
-    """(N, height, width, C) floats → (N, count · width): the one-hot name of each patch, which is its nearest prototype's.
+    """(N, height, width, C) floats → (N, count · width): for each patch, one-hot, the name of its nearest prototype.
 
     A patch unlike all prototypes becomes one itself, until `width` are kept. They never move, so what was learned of a
     name stays true (the nearest-neighbour tokenizer of Dedieu et al., arXiv 2502.01591). No gradient.
