@@ -79,13 +79,10 @@ def babyai() -> Config:
     )
 
 
-@_preset
-def gotodoor() -> Config:
-    """Walk to the door of the named colour and say done, where a wrong done ends the episode: deaf agents fail.
+def _listener() -> Config:
+    """An agent of convolutions whose windows of 32 steps hear a mission several times, so that it is kept in memory.
 
-    To pass, the world model must see colours and keep a word in memory until the door is reached. At 35×35 pixels a
-    door's colour weighs little, hence the image's weight. Windows of 32 steps hear the mission several times;
-    results/README.md tells what was tried before.
+    Colours weigh little in an image of few pixels, hence the image's weight.
     """
     quick = babyai()
     return replace(
@@ -106,35 +103,47 @@ def gotodoor() -> Config:
     )
 
 
-def _tiles(config: Config, side: int, latents: int) -> Config:
-    """The image is cut into tiles of `side` pixels, and each has latents of its own.
+def _tiles(side: int, kinds: int) -> Config:
+    """The listener, in a world of tiles of `side` pixels and of up to `kinds` kinds, of which it keeps a map.
 
-    What a tile shows is learned from all tiles at once. The classes' share of chance is a tenth of the usual one: of a
-    hundred latents one would be wrong in every image. The actor learns at a rate and with an entropy near the published
-    ones: with gotodoor's it stays near chance where rewards are a few hundredths apart.
+    The classes' share of chance is a hundredth of the usual one: of fifty names one would be wrong in every other
+    image. A map that is learned before the actor is keeps it from a habit, such as turning one way; hence the steps at
+    random. Of what is expected the reward is foreseen too: a dream hears no more than that.
     """
-    model = config.model
+    agent = _listener()
+    model = agent.model
     return replace(
-        config,
+        agent,
         model=replace(
             model,
-            encoder=replace(model.encoder, patch=side),
-            rssm=replace(model.rssm, patch_stoch=latents, classes=8, unimix=1e-3),
+            encoder=replace(model.encoder, patch=side, prototypes=True),
+            rssm=replace(model.rssm, patch_stoch=1, stoch=8, classes=kinds, unimix=1e-4),
+            foresee_scale=1.0,
         ),
-        behavior=replace(config.behavior, entropy=1e-3, unimix=0.01),
-        optimizer=replace(config.optimizer, actor_lr=2e-4),
+        behavior=replace(agent.behavior, entropy=3e-3, unimix=0.01),
+        optimizer=replace(agent.optimizer, actor_lr=2e-4),
+        prefill=8192,
     )
+
+
+@_preset
+def gotodoor() -> Config:
+    """Walk to the door of the named colour and say done, where a wrong done ends the episode: deaf agents fail."""
+    return _tiles(side=5, kinds=48)
 
 
 @_preset
 def babyai_local() -> Config:
     """Go to one of eight things in a room of 8×8 cells, seven of them in the way."""
+    agent = _tiles(side=4, kinds=48)
     return replace(
-        _tiles(gotodoor(), side=4, latents=2),
+        agent,
+        behavior=replace(agent.behavior, starts=0.5),
+        optimizer=replace(agent.optimizer, actor_lr=5e-4),
         env=BabyAIConfig(task="BabyAI-GoToLocal-v0", tile_size=4),
         replay=ReplayConfig(capacity=500_000),
         steps=1_000_000,
-        minutes=90,
+        minutes=120,
         eval_every=25_000,
     )
 
@@ -142,11 +151,10 @@ def babyai_local() -> Config:
 def _homegrid(task: str) -> Config:
     """The image keeps eight pixels of each cell; a sentence of up to 18 words is said again and again, so that windows
     of 64 steps hear it several times. A task that is done is followed by the next one's first word, which gives the
-    reward away: hence foresee_scale."""
-    agent = _tiles(gotodoor(), side=8, latents=4)
+    reward away: without foresee_scale the model would not learn what earned it."""
+    agent = _tiles(side=8, kinds=256)
     return replace(
         agent,
-        model=replace(agent.model, foresee_scale=1.0),
         env=HomeGridConfig(task=task, image_size=24),
         replay=ReplayConfig(capacity=500_000),
         batch_length=64,
@@ -202,13 +210,13 @@ def langroom() -> Config:
 def vln() -> Config:
     """Walk through houses as instructions say, and stop where they end; `dynalang houses` makes the houses.
 
-    The agent of gotodoor. A stop is worth as much as a walk of ten metres, where the paper has a thousand: rewards of a
+    An agent of convolutions. A stop is worth as much as a walk of ten metres, where the paper has a thousand: rewards of a
     step are then not lost beside it. By chance hardly anybody stops at the goal: an expert walks before the first
     update, and a quarter of the episodes after it, and is imitated. Its walks are cheap, and many different ones are
     what it takes not to learn a few by heart. Colours are Habitat's, for the agent may be tested there. As measured, it
     walks to things and does not yet listen: results/README.md.
     """
-    agent = gotodoor()
+    agent = _listener()
     return replace(
         agent,
         env=VLNConfig(image_size=32, render_size=32, shade=False, stop_reward=10.0, stop_penalty=-2.0, max_steps=120),

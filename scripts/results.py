@@ -81,8 +81,16 @@ def _walking(houses: list[str], minutes: str, level: str, *extra: str) -> Experi
 
 
 UNFORESEEN = ["--model.foresee-scale", "0"]
-CONVOLUTIONS = ["--model.encoder.patch", "0", "--model.rssm.classes", "16", "--model.rssm.unimix", "0.01"]
-"""As in gotodoor, and in runs that have read: no latents belong to a patch."""
+LEARNED = [
+    *["--model.encoder.no-prototypes", "--model.rssm.patch-stoch", "4", "--model.rssm.stoch", "16"],
+    *["--model.rssm.classes", "8", "--model.rssm.unimix", "1e-3", "--behavior.entropy", "1e-3", "--prefill", "1024"],
+]
+"""Tiles of which nothing is kept but latents that are learned."""
+CONVOLUTIONS = [
+    *["--model.encoder.no-prototypes", "--model.encoder.patch", "0", "--model.rssm.stoch", "16"],
+    *["--model.rssm.classes", "16", "--model.rssm.unimix", "0.01", "--prefill", "1024"],
+]
+"""As in vln, and in runs that have read: the image is not cut."""
 HOMEGRID = {
     "eval": ["--episodes", "200"],
     "eval-shuffled": ["--episodes", "200", "--env.language", "shuffled"],

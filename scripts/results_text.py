@@ -34,13 +34,15 @@ VOCABULARY = {"alfred": 2000, "tinystories": 4000}
 COLUMNS = ("minutes", "tokens", "perplexity", "unigram_perplexity", "trigram_perplexity")
 SMALL = ["--model.rssm.deter", "256", "--model.rssm.stoch", "16"]
 """The sizes of gotodoor's world model: what reads for an agent has the agent's."""
+PLAIN = [
+    *CONVOLUTIONS,
+    *UNFORESEEN,
+    *["--behavior.entropy", "0.01", "--behavior.unimix", "0", "--optimizer.actor-lr", "3e-3"],
+]
+"""The agents in which reading was tried: no tiles, and an actor that learns as fast as its model."""
 BUYS = {
-    "gotodoor": (["gotodoor", "--steps", "32000"], ["--episodes", "256"], "success"),
-    "homegrid-task": (
-        ["homegrid-task", "--steps", "30000", *CONVOLUTIONS, *UNFORESEEN],
-        ["--episodes", "100"],
-        "return",
-    ),
+    "gotodoor": (["gotodoor", *PLAIN, "--steps", "32000"], ["--episodes", "256"], "success"),
+    "homegrid-task": (["homegrid-task", *PLAIN, "--steps", "30000"], ["--episodes", "100"], "return"),
 }
 ARMS = ("scratch", "pretrained")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")

@@ -27,7 +27,7 @@ class EncoderConfig:
     tiles, whose side it should be. 0: convolutions."""
     prototypes: bool = False
     """Name each patch by the nearest of up to rssm.classes prototypes, which are patches that were seen, instead of
-    learning latents for it, and keep a map of them (rssm.map): for worlds of few kinds of tiles."""
+    learning latents for it, and keep a map of them (settings rssm.map): for worlds of few kinds of tiles."""
     units: int = 256
     """Width of the layers that read tokens and vectors."""
     layers: int = 3
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
                 self.image = ConvEncoder(
                     Pyramid(height, width), channels, config.cnn_depth, family, config.downsample == "pool"
                 )
-            self.absent_image = _absent(self.image.size, config.learned_absence)
+            self.absent_image = _absent(self.image.size, config.learned_absence and not config.prototypes)
             self.size += self.image.size
         if spec.vocab or spec.token_embed or spec.vectors:
             self.flat = FlatEncoder(spec, config, family)

@@ -52,7 +52,7 @@ class Map(nn.Module):
         self.tell = linear(config.width, names, family, bias=False, scale=4 * config.width**0.5)
         self.choose = linear(deter, config.motions, family)
         self.sources = nn.Parameter(0.3 * torch.randn(config.motions, self.places, self.places))
-        self.ask = linear(deter, config.questions * (config.width + 1), family)
+        self.ask = linear(deter, config.questions * config.width, family, scale=2.0)
 
     def weights(self) -> dict[str, Shared]:
         """What the steps of a loop over time share: each place's shares of all contents (motions, to · from)."""
@@ -76,13 +76,14 @@ class Map(nn.Module):
         return self.tell(known[..., : self.view].unflatten(-1, (self.patches, self.width))).flatten(-2)
 
     def answers(self, seen: Tensor, beyond: Tensor, cell: Tensor) -> Tensor:
-        """How far each place is what the cell's state (…, D) asks for, from 0 to 1: (…, places · questions).
+        """How much more each place is what the cell's state (…, D) asks for than places are on average.
 
-        A question goes to all places alike: what a word means is learned where it counts and then known everywhere.
+        (…, places · questions). A question goes to all places alike: what a word means is learned where it counts and
+        then known everywhere.
         """
-        question = self.ask(cell).unflatten(-1, (self.questions, self.width + 1))
-        likeness = self._contents(seen, beyond).to(question.dtype) @ question[..., :-1].mT
-        return (4 * (likeness + question[..., None, :, -1])).sigmoid().flatten(-2)
+        question = self.ask(cell).unflatten(-1, (self.questions, self.width))
+        likeness = self._contents(seen, beyond).to(question.dtype) @ question.mT  # (…, places, questions)
+        return (likeness - likeness.mean(-2, keepdim=True)).flatten(-2)
 
     def _contents(self, seen: Tensor, beyond: Tensor) -> Tensor:
         return torch.cat([seen, beyond], -1).unflatten(-1, (self.places, self.width))

@@ -24,7 +24,10 @@ class KLConfig:
 
 
 class KLBalance(nn.Module):
-    """max(free, KL(sg(posterior) ‖ prior)) and max(free, KL(posterior ‖ sg(prior))) (DreamerV3 eq. 5)."""
+    """max(free, KL(sg(posterior) ‖ prior)) and max(free, KL(posterior ‖ sg(prior))) (DreamerV3 eq. 5).
+
+    The first latents may be observed: the posterior has no logits of them. Then its stoch is all of it.
+    """
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
@@ -32,6 +35,10 @@ class KLBalance(nn.Module):
 
     def forward(self, posterior: State, prior: State) -> tuple[dict[str, Tensor], Tensor]:
         """Logits (B, T, S, K) of both → unweighted losses {dyn, rep} (B, T), and the KL (B, T) without gradient."""
-        dyn, rep = balanced_kl(posterior["logit"], prior["logit"])
+        observed = prior["logit"].shape[-2] - posterior["logit"].shape[-2]
+        dyn, rep = balanced_kl(posterior["logit"], prior["logit"][..., observed:, :])
+        if observed:
+            surprise = -(posterior["stoch"][..., :observed, :] * prior["logit"][..., :observed, :]).sum((-2, -1))
+            dyn, rep = dyn + surprise, rep + surprise.detach()
         free = self.config.free_nats
         return {"dyn": dyn.clamp(min=free), "rep": rep.clamp(min=free)}, dyn.detach()

@@ -23,9 +23,6 @@ State = dict[str, Tensor]
 """A belief: a plain dictionary of tensors, batch first. Here deter (…, D), stoch (…, S, K), and the action (…, A) that
 was taken in it (zeros as long as none was)."""
 
-CERTAIN = 20.0
-"""Logit of the name that a patch has, beside zeros for the others."""
-
 Policy = Callable[[Tensor, Noise], Tensor]
 """(feature (B, F), source of randomness) → action (B, A)."""
 
@@ -71,7 +68,8 @@ class RSSM(nn.Module):
     sites: number and width of the embedding's first features that belong to one patch of the image each. The first
     latents belong to the patches then, config.patch_stoch to each, and the same small layer gives every patch a say in
     its own: what a tile looks like is learned from all tiles at once. Where the patches are named, one latent of each
-    is its name, and deter ends with a map of what they show, which cell, heads and behaviors read instead of names.
+    is its name, which needs no posterior, and deter ends with a map of what they show, which cell, heads and behaviors
+    read instead of names.
     """
 
     def __init__(
@@ -105,7 +103,9 @@ class RSSM(nn.Module):
             MLP(config.deter, hidden, config.prior_layers, family), linear(hidden, stoch, family)
         )
         self.posterior_in = Dense(config.deter + embed, hidden, family)
-        self.posterior_out = linear(hidden, free if named else stoch, family)  # a name is no matter of belief
+        self.named = sites[0] * named
+        """How many of the latents, the first ones, are names."""
+        self.posterior_out = linear(hidden, free if named else stoch, family)
         own = config.patch_stoch * config.classes
         self.site_out = linear(sites[1], own, family) if sites[0] and not named else None
         self.embed = embed
@@ -144,7 +144,7 @@ class RSSM(nn.Module):
         embed: (B, T, E); action: (B, T, A), taken **at** t: it is shifted here and nowhere else;
         is_first: (B, T) bool; state: the belief before the window, with the action taken in it.
         Returns the posterior {deter, stoch, logit, action} and the prior {logit}, each (B, T, …); logit is a
-        log-probability (S, K).
+        log-probability (S, K); the posterior's leaves out the latents that are names.
         """
         batch, length = is_first.shape
         config = self.config
@@ -154,23 +154,25 @@ class RSSM(nn.Module):
         widths = config.deter, self.embed
         seen = F.linear(embed, self.posterior_in.columns(widths, 1))  # (B, T, hidden)
         leaning = self._leaning(embed)
+        names = embed[..., : self.named * config.classes]  # (B, T, …)
         weights = self._weights() | {
             "own": Shared(self.posterior_in.columns(widths, 0)),
             "latents": Shared(self.posterior_out.weight),
         }
-        draws = noise.uniform(batch, length, self.latents, 1)
+        draws = noise.uniform(batch, length, self.latents - self.named, 1)
         deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
         start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
         deters, stochs, logits = [], [], []
         # Unbound at once: the gradient of each x[:, t] would be a whole window of zeros, quadratic in T.
-        steps = zip(*(x.unbind(1) for x in (keep, start_stoch, moves, seen, leaning, draws)), strict=True)
-        for stays, fresh_stoch, move, sight, lean, draw in steps:
+        steps = zip(*(x.unbind(1) for x in (keep, start_stoch, moves, seen, leaning, names, draws)), strict=True)
+        for stays, fresh_stoch, move, sight, lean, name, draw in steps:
             deter, stoch, logit = self.filter_step(
                 torch.where(stays, deter, start_deter),
                 torch.where(stays, stoch, fresh_stoch),
                 move,
                 sight,
                 lean,
+                name,
                 draw,
                 weights,
             )
@@ -247,20 +249,21 @@ class RSSM(nn.Module):
         move: Tensor,
         seen: Tensor,
         lean: Tensor,
+        names: Tensor,
         draw: Tensor,
         weights: dict[str, Shared],
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of observe.
 
         deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), what the patches make of the
-        latents (B, S·K), noise (B, S, 1), the weights that all steps share → next deter, next stoch, posterior
-        log-probabilities (B, S, K).
+        latents (B, S·K), the names among them (B, …), noise (B, S, 1), the weights that all steps share → next deter,
+        next stoch, posterior log-probabilities (B, S, K). S in what is made and drawn counts no names.
         """
         deter = self._move(deter, stoch, move, weights)
         hidden = self.posterior_in.finish(weights["own"](deter[..., : self.config.deter]) + seen)
-        own = weights["latents"](hidden)  # of all latents, or of all but the names
-        logit = self._latents(F.pad(own, (lean.shape[-1] - own.shape[-1], 0)) + lean)
-        return deter, straight_through(logit, draw).flatten(-2).to(deter.dtype), logit
+        logit = self._latents(weights["latents"](hidden) + lean)
+        stoch = straight_through(logit, draw).flatten(-2).to(deter.dtype)
+        return deter, torch.cat([names.to(stoch.dtype), stoch], -1) if self.named else stoch, logit
 
     def dream_step(
         self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, weights: dict[str, Shared]
@@ -300,17 +303,14 @@ class RSSM(nn.Module):
     def _leaning(self, embed: Tensor) -> Tensor:
         """The share of the posterior's logits that needs no belief, bias included: (B, T, E) → (B, T, S·K)."""
         bias = self.posterior_out.bias
-        count, width = self.sites
-        patches = embed[..., : count * width]
-        if self.map:
-            return torch.cat([CERTAIN * patches, bias.expand(*embed.shape[:2], -1)], -1)
         if self.site_out is None:
             return bias.expand(*embed.shape[:2], -1)
-        own = self.site_out(patches.unflatten(-1, (count, width))).flatten(-2)
+        count, width = self.sites
+        own = self.site_out(embed[..., : count * width].unflatten(-1, (count, width))).flatten(-2)
         return F.pad(own, (0, len(bias) - own.shape[-1])) + bias
 
     def _latents(self, logits: Tensor) -> Tensor:
-        return unimix(logits.unflatten(-1, (self.latents, self.config.classes)), self.config.unimix)
+        return unimix(logits.unflatten(-1, (-1, self.config.classes)), self.config.unimix)
 
     def _start(self, batch: int, length: int, noise: Noise) -> tuple[Tensor, Tensor]:
         """The belief that a reset puts in place: deter (D,), stoch (B, T, S·K), drawn anew for every step."""

@@ -53,6 +53,27 @@ def test_below_the_free_nats_nothing_is_learned() -> None:
     assert posterior.grad.abs().max() == prior.grad.abs().max() == 0
 
 
+def test_what_is_observed_costs_its_surprise() -> None:
+    """As if the posterior were certain of it; it moves the prior alone, and counts before the free nats do."""
+    posterior, prior = logits(0, 3, 2, 4), logits(1, 3, 5, 4)
+    names = torch.eye(4)[torch.tensor([[0, 1, 2], [3, 3, 0], [1, 0, 2]])]
+    stoch = torch.cat([names, torch.eye(4)[torch.zeros(3, 2, dtype=torch.long)]], 1)
+    losses, kl = KLBalance(KLConfig(free_nats=0))(
+        {"logit": posterior.log_softmax(-1), "stoch": stoch}, {"logit": prior.log_softmax(-1)}
+    )
+    certain = torch.cat([1000 * names, posterior], 1).log_softmax(-1)
+    want = (certain.exp() * (certain - prior.log_softmax(-1))).sum((-2, -1))
+    for value in (losses["dyn"], losses["rep"], kl):
+        torch.testing.assert_close(value, want)
+    (grad,) = torch.autograd.grad(losses["dyn"].sum(), prior, retain_graph=True)
+    torch.testing.assert_close(grad, (prior.softmax(-1) - certain.exp()).detach())
+    (grad,) = torch.autograd.grad(losses["rep"].sum(), posterior)
+    plain = KLBalance(KLConfig(free_nats=0))(
+        {"logit": posterior.log_softmax(-1)}, {"logit": prior[:, 3:].log_softmax(-1)}
+    )[0]
+    torch.testing.assert_close(grad, torch.autograd.grad(plain["rep"].sum(), posterior)[0])
+
+
 @pytest.mark.parametrize("loss", ["dyn", "rep"])
 def test_each_half_of_the_kl_reaches_one_side_alone(loss: str) -> None:
     sides = {"rep": 3 * logits(0, 3, 2, 4), "dyn": 3 * logits(1, 3, 2, 4)}
