@@ -210,11 +210,11 @@ def langroom() -> Config:
 def vln() -> Config:
     """Walk through houses as instructions say, and stop where they end; `dynalang houses` makes the houses.
 
-    An agent of convolutions. A stop is worth as much as a walk of ten metres, where the paper has a thousand: rewards of a
-    step are then not lost beside it. By chance hardly anybody stops at the goal: an expert walks before the first
-    update, and a quarter of the episodes after it, and is imitated. Its walks are cheap, and many different ones are
-    what it takes not to learn a few by heart. Colours are Habitat's, for the agent may be tested there. As measured, it
-    walks to things and does not yet listen: results/README.md.
+    An agent of convolutions. A stop is worth as much as a walk of ten metres, where the paper has a thousand:
+    rewards of a step are then not lost beside it. By chance hardly anybody stops at the goal: an expert walks
+    before the first update, and a quarter of the episodes after it, and is imitated. Its walks are cheap, and many
+    different ones are what it takes not to learn a few by heart. Colours are Habitat's, for the agent may be tested
+    there. As measured, it walks to things and does not yet listen: results/README.md.
     """
     agent = _listener()
     return replace(
