@@ -78,6 +78,27 @@ def _steps(run: Path) -> int:
     return int(found.state["counters"]["steps"])
 
 
+@pytest.mark.parametrize("preset", ["gotodoor", "homegrid-task"])
+def test_an_agent_with_a_map_learns_and_goes_on(preset: str, tmp_path: Path) -> None:
+    """Real tiles become prototypes; a resumed run knows them by the same names."""
+    pytest.importorskip("minigrid" if preset == "gotodoor" else "homegrid")
+    run = tmp_path / "run"
+    short = ("--prefill", 256, "--batch-length", 8, "--replay.capacity", 4000, "--eval-every", 0, "--eval-episodes", 1)
+    assert _run("train", preset, "--run-dir", run, "--steps", 288, "--baseline-episodes", 0, *short).returncode == 0
+
+    def prototypes() -> torch.Tensor:
+        found = checkpoints.load(RunFolder(run).checkpoints)
+        assert found is not None
+        kept = int(found.tensors["world_model/encoder.image.kept"])
+        return found.tensors["world_model/encoder.image.prototypes"][:kept]
+
+    before, updates = prototypes(), _updates(run)
+    assert len(before) > 5
+    assert _run("train", "--resume", run, "--steps", 352).returncode == 0
+    assert _updates(run) > updates > 0
+    assert prototypes()[: len(before)].equal(before)
+
+
 def _config(run: Path, **changes: Any) -> Config:
     config = replace(presets.get("debug"), run_dir=run, steps=200, eval_every=0, eval_episodes=2, baseline_episodes=2)
     return replace(config, **changes)
