@@ -245,7 +245,8 @@ class Agent:
         actions = window["action"][:, context - 1 : -1]
         states, _ = dynamics.imagine(start, actions, actions.shape[1], self.noise)
         belief = {
-            name: torch.cat([posterior[name], states[name][:, 1:].to(posterior[name].dtype)], 1) for name in start
+            name: torch.cat([posterior[name], torch.stack([state[name] for state in states[1:]], 1)], 1)
+            for name in start
         }
         decoded = decoder(belief)
         images = torch.cat([window[name] for name in self.spec.images], -1) if self.spec.images else None

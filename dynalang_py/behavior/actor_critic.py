@@ -134,7 +134,7 @@ class ActorCritic(nn.Module):
         start = {name: value.detach() for name, value in start.items()}
         with torch.set_grad_enabled(self.through_dynamics):
             states, action = model.dynamics.imagine(start, self.act, config.horizon, noise)
-            features = model.dynamics.feature(states)
+            features = torch.stack([model.dynamics.feature(state) for state in states], 1)
             reward, go_on = model.foresee(features)
             reward = reward[:, 1:]
         if config.discounted_continue:

@@ -162,7 +162,7 @@ class Reader:
             for _ in range(tokens):
                 copies = {name: value.expand(draws, *value.shape[1:]) for name, value in belief.items()}
                 states, _ = self.model.dynamics.imagine(copies, still, 1, noise)
-                said = self.model.decoder({name: value[:, 1] for name, value in states.items()}, image=False).token
+                said = self.model.decoder(states[1], image=False).token
                 assert said is not None
                 chance = said.float().softmax(-1).mean(0)
                 if temperature:

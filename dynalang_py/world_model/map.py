@@ -47,7 +47,7 @@ class Map(nn.Module):
         self.questions = config.questions
         self.view = patches * config.width
         self.size = self.places * config.width
-        # A place's content is as long a vector as a one-hot name: longer ones drown the action that the cell reads too.
+        # What is kept of a name is as long as its one-hot: longer vectors drown the action that the cell reads too.
         self.enter = linear(names, config.width, family, bias=False, scale=(names / config.width) ** 0.5)
         self.tell = linear(config.width, names, family, bias=False, scale=4 * config.width**0.5)
         self.choose = linear(deter, config.motions, family)
@@ -57,10 +57,6 @@ class Map(nn.Module):
     def weights(self) -> dict[str, Shared]:
         """What the steps of a loop over time share: each place's shares of all contents (motions, to · from)."""
         return {"motions": Shared((10 * self.sources).softmax(-1).flatten(1).t())}
-
-    def read(self, names: Tensor) -> Tensor:
-        """What is kept of names in view: (…, patches · names) → (…, patches · width)."""
-        return self.enter(names.unflatten(-1, (self.patches, self.names))).flatten(-2)
 
     def move(self, seen: Tensor, known: Tensor, cell: Tensor, weights: dict[str, Shared]) -> Tensor:
         """Contents (B, size) after a step, as expected.

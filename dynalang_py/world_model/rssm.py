@@ -118,7 +118,8 @@ class RSSM(nn.Module):
     def feature(self, state: State) -> Tensor:
         """What heads and behaviors read: [deter, stoch] (…, F), or with a map [cell's state, map, other latents, what
         the map answers]; of what is in view the map then has what is seen, not what was expected."""
-        deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
+        deter = state["deter"]
+        stoch = state["stoch"].flatten(-2).to(deter.dtype)
         if self.map is None:
             return torch.cat([deter, stoch], -1)
         cell, known = deter.split(self.widths, -1)
@@ -187,33 +188,26 @@ class RSSM(nn.Module):
         }
         return posterior, {"logit": self.prior(posterior["deter"])}
 
-    def imagine(self, state: State, policy: Policy | Tensor, horizon: int, noise: Noise) -> tuple[State, Tensor]:
+    def imagine(self, state: State, policy: Policy | Tensor, horizon: int, noise: Noise) -> tuple[list[State], Tensor]:
         """Roll the prior forward without observations.
 
         state: (B, …); policy: a callable, asked at each of the horizon + 1 states, or actions (B, H, A), asked at none.
-        Returns the states (B, H + 1, …), start included, and the actions taken in them ((B, H, A) where given).
+        Returns the horizon + 1 states (B, …), start included, and the actions taken in them (B, H + 1, A) ((B, H, A)
+        where given).
         """
-        config = self.config
-        batch = state["deter"].shape[0]
-        draws = noise.uniform(horizon, batch, self.latents, 1)
-        deter, stoch = state["deter"], state["stoch"].flatten(-2).to(state["deter"].dtype)
+        draws = noise.uniform(horizon, state["deter"].shape[0], self.latents, 1)
         weights = self._weights()
-        deters, stochs, actions = [deter], [stoch], []
+        states, actions = [{name: state[name] for name in ("deter", "stoch")}], []
         for t in range(horizon + 1):
             if not isinstance(policy, Tensor):
-                actions.append(policy(self.feature({"deter": deter, "stoch": stoch[..., None]}), noise))
+                actions.append(policy(self.feature(states[t]), noise))
             if t == horizon:
                 break
             action = policy[:, t] if isinstance(policy, Tensor) else actions[t]
+            deter, stoch = states[t]["deter"], states[t]["stoch"].flatten(-2).to(state["deter"].dtype)
             deter, stoch = self.dream_step(deter, stoch, action, draws[t], weights)
-            deters.append(deter)
-            stochs.append(stoch)
-        taken = policy if isinstance(policy, Tensor) else torch.stack(actions, 1)
-        states = {
-            "deter": torch.stack(deters, 1),
-            "stoch": torch.stack(stochs, 1).unflatten(-1, (self.latents, config.classes)),
-        }
-        return states, taken
+            states.append({"deter": deter, "stoch": stoch.unflatten(-1, (self.latents, self.config.classes))})
+        return states, policy if isinstance(policy, Tensor) else torch.stack(actions, 1)
 
     def expect(self, deter: Tensor, prior: Tensor, noise: Noise) -> State:
         """A sample of what is expected before it is observed, with straight-through gradient.
@@ -294,8 +288,9 @@ class RSSM(nn.Module):
     def _told(self, stoch: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (…, S·K), the names among them → what the map keeps of the names (…, view), and the others."""
         assert self.map is not None
-        names = self.map.patches * self.map.names
-        return self.map.read(stoch[..., :names]), stoch[..., names:]
+        # All latents are read, and those that are no names left out again: a part of a row would first be copied.
+        read = self.map.enter(stoch.unflatten(-1, (self.latents, -1))).flatten(-2)
+        return read[..., : self.map.view], stoch[..., self.named * self.config.classes :]
 
     def _weights(self) -> dict[str, Shared]:
         return self.cell.weights() | (self.map.weights() if self.map else {})

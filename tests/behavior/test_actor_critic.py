@@ -56,7 +56,7 @@ def dream(model: WorldModel, behavior: ActorCritic, is_terminal: Tensor | None =
 def foretold(config: ActorCriticConfig, go_on: Tensor, is_terminal: Tensor) -> Dream:
     """A dream in which this probability (N, H + 1) of going on is foreseen."""
     behavior = ActorCritic(SPEC, 1, config, "dreamer2025")
-    states = {"deter": torch.zeros(*go_on.shape, 1)}
+    states = [{"deter": torch.zeros(len(go_on), 1)}] * go_on.shape[1]
     model = SimpleNamespace(
         dynamics=SimpleNamespace(
             imagine=lambda *_: (states, torch.zeros(*go_on.shape, 3)), feature=lambda state: state["deter"]
@@ -275,12 +275,12 @@ def test_a_policy_through_the_dynamics_climbs_the_imagined_reward() -> None:
 
     def imagine(
         start: dict[str, Tensor], policy: Policy, horizon: int, noise: Noise
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[list[dict[str, Tensor]], Tensor]:
         states, actions = [start["deter"]], []
         for _ in range(horizon + 1):
             actions.append(policy(states[-1], noise))
             states.append(actions[-1])
-        return {"deter": torch.stack(states[:-1], 1)}, torch.stack(actions, 1)
+        return [{"deter": state} for state in states[:-1]], torch.stack(actions, 1)
 
     model = SimpleNamespace(
         dynamics=SimpleNamespace(imagine=imagine, feature=lambda state: state["deter"]),

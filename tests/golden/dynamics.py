@@ -45,9 +45,9 @@ def imagine_step(golden: Golden) -> Iterator[Check]:
     rssm = _rssm(golden, c)
     noise = Recorded([draw(c["img_prior_logit"], c["img_stoch_sample"])[None]])
     states, _ = rssm.imagine({"deter": c["prev_deter"], "stoch": c["prev_stoch"]}, c["prev_action"][:, None], 1, noise)
-    yield c.check("img_deter", states["deter"][:, 1])
-    yield c.check("img_stoch_sample", states["stoch"][:, 1])
-    yield c.check("img_prior_logit", rssm.prior(states["deter"][:, 1]))
+    yield c.check("img_deter", states[1]["deter"])
+    yield c.check("img_stoch_sample", states[1]["stoch"])
+    yield c.check("img_prior_logit", rssm.prior(states[1]["deter"]))
 
 
 def bottleneck_step(golden: Golden) -> Iterator[Check]:
@@ -56,8 +56,8 @@ def bottleneck_step(golden: Golden) -> Iterator[Check]:
     noise = Recorded([torch.full((1, *c2["prev_stoch"].shape[:2], 1), 0.5)])  # which sample follows was not recorded
     before = {"deter": c2["prev_deter"], "stoch": c2["prev_stoch"]}
     states, _ = rssm.imagine(before, c2["prev_action"][:, None], 1, noise)
-    yield c2.check("img_deter", states["deter"][:, 1])
-    yield c2.check("img_prior_logit", rssm.prior(states["deter"][:, 1]))
+    yield c2.check("img_deter", states[1]["deter"])
+    yield c2.check("img_prior_logit", rssm.prior(states[1]["deter"]))
 
 
 def _rssm(golden: Golden, file: File, *, bottleneck: int = 0, root: str = "wm/rssm") -> RSSM:

@@ -154,7 +154,7 @@ def returns(golden: Golden) -> Iterator[Check]:
     assert set(cont[:, 0].tolist()) <= {0.0, 1.0}, "the first flag is the truth"
     width = cont.shape[1]
     behavior = ActorCritic(StepSpec(actions=(2,)), 1, golden.behavior, "dreamer2023")
-    states = {"deter": torch.zeros(len(cont), width, 1)}
+    states = [{"deter": torch.zeros(len(cont), 1)}] * width
     model = SimpleNamespace(
         dynamics=SimpleNamespace(
             imagine=lambda *_: (states, torch.zeros(len(cont), width, 2)), feature=lambda state: state["deter"]
