@@ -152,11 +152,11 @@ class Agent:
         the part concerned is touched.
         """
         window, state = self._window(batch)
-        self.model.encoder.take_in(window)
+        kinds = self.model.encoder.take_in(window)
         with record_function("world model"), self._autocast():
             learned = self.model.learn(window, state, self.noise, self._continue_target())
             more, figures = beside(self) if beside else (None, {})
-        figures |= _figures(learned)
+        figures |= _figures(learned) | kinds
         believed = learned.loss.mean() if more is None else learned.loss.mean() + more
         _require_finite(figures)  # before the return scale, which outlives the update, takes anything in
         if self.optimizer_config.joint:

@@ -83,10 +83,13 @@ class Encoder(nn.Module):
             self.absent_token = _absent(config.units, config.learned_absence)
             self.size += config.units
 
-    def take_in(self, batch: Mapping[str, Tensor]) -> None:
-        """Let what is new in a batch's images become prototypes, where there are any."""
-        if isinstance(self.image, PrototypeEncoder) and has_images(self.spec, batch):
+    def take_in(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Let what is new in a batch's images become prototypes, where there are any; returns figures to show."""
+        if not isinstance(self.image, PrototypeEncoder):
+            return {}
+        if has_images(self.spec, batch):
             self.image.take_in(self._pixels(batch).flatten(0, 1))
+        return {"model/prototypes": self.image.kept}
 
     def _pixels(self, batch: Mapping[str, Tensor]) -> Tensor:
         return merge_images(self.spec, batch) / 255 - 0.5
