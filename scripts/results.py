@@ -81,11 +81,6 @@ def _walking(houses: list[str], minutes: str, level: str, *extra: str) -> Experi
 
 
 UNFORESEEN = ["--model.foresee-scale", "0"]
-LEARNED = [
-    *["--model.encoder.no-prototypes", "--model.rssm.patch-stoch", "4", "--model.rssm.stoch", "16"],
-    *["--model.rssm.classes", "8", "--model.rssm.unimix", "1e-3", "--behavior.entropy", "1e-3", "--prefill", "1024"],
-]
-"""Tiles of which nothing is kept but latents that are learned."""
 CONVOLUTIONS = [
     *["--model.encoder.no-prototypes", "--model.encoder.patch", "0", "--model.rssm.stoch", "16"],
     *["--model.rssm.classes", "16", "--model.rssm.unimix", "0.01", "--prefill", "1024"],
@@ -122,10 +117,10 @@ EXPERIMENTS = {
         title="MiniGrid-GoToDoor-5x5-v0, fifteen minutes on one core",
     ),
     "babyai-local": Experiment(
-        train=["babyai-local", "--minutes", "50", "--eval-every", "0"],
+        train=["babyai-local", "--minutes", "60", "--eval-every", "0"],
         evals=LISTENING,
         metric="success",
-        title="BabyAI-GoToLocal-v0 from pixels, fifty minutes on one core",
+        title="BabyAI-GoToLocal-v0 from pixels, an hour on one core",
     ),
     "homegrid-task": _tidying("60", ""),
     "homegrid-posterior": _tidying("60", ", rewards not foreseen", *UNFORESEEN),
