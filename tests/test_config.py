@@ -57,7 +57,7 @@ def test_what_older_files_lack_has_its_default() -> None:
     ("keys", "value", "sentence"),
     [
         (("model", "rssm", "detr"), 8, r"model\.rssm\.detr is not a setting\. Did you mean 'deter'\?"),
-        (("model", "encoder", "prototypes"), True, r"prototypes need patch, the side of what they name, got 0"),
+        (("model", "encoder", "prototypes"), True, r"prototypes needs patch, the side of what they name, got 0"),
         (("model", "rssm", "map", "width"), 0, r"width must be at least 1, got 0"),
         (("model", "rssm", "map", "beyond"), -1, r"beyond must be at least 0, got -1"),
         (("steps",), "many", r"steps is 'many'; allowed is a whole number"),

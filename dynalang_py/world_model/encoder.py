@@ -42,7 +42,7 @@ class EncoderConfig:
         if self.patch < 0:
             raise ValueError(f"patch must be at least 0, got {self.patch}")
         if self.prototypes and not self.patch:
-            raise ValueError("prototypes need patch, the side of what they name, got 0")
+            raise ValueError("prototypes needs patch, the side of what they name, got 0")
 
 
 class Encoder(nn.Module):
