@@ -33,7 +33,7 @@ from results import COLOURS, CONVOLUTIONS, RESULTS, ROOT, UNFORESEEN, _smooth, s
 VOCABULARY = {"alfred": 2000, "tinystories": 4000}
 COLUMNS = ("minutes", "tokens", "perplexity", "unigram_perplexity", "trigram_perplexity")
 SMALL = ["--model.rssm.deter", "256", "--model.rssm.stoch", "16"]
-"""The sizes of gotodoor's world model: what reads for an agent has the agent's."""
+"""Sizes of the agents' world model, which what reads for them has too."""
 PLAIN = [
     *CONVOLUTIONS,
     *UNFORESEEN,

@@ -42,7 +42,7 @@ class Map(nn.Module):
     def __init__(self, patches: int, names: int, deter: int, config: MapConfig, family: Family) -> None:
         """patches: how many are in view; names: K, what each may be; deter: D, width of the cell's state."""
         super().__init__()
-        self.patches, self.names, self.width = patches, names, config.width
+        self.patches, self.width = patches, config.width
         self.places = patches + config.beyond
         self.questions = config.questions
         self.view = patches * config.width

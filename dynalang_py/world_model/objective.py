@@ -26,7 +26,7 @@ class KLConfig:
 class KLBalance(nn.Module):
     """max(free, KL(sg(posterior) ‖ prior)) and max(free, KL(posterior ‖ sg(prior))) (DreamerV3 eq. 5).
 
-    The first latents may be observed: the posterior has no logits of them. Then its stoch is all of it.
+    The posterior may have no logits of the first latents: these are observed, as its stoch says, and not inferred.
     """
 
     def __init__(self, config: KLConfig) -> None:

@@ -222,12 +222,14 @@ class RSSM(nn.Module):
         config = self.config
         return {
             "deter": ((sum(self.widths),), np.dtype(np.float16)),
-            "stoch": ((self.latents,), np.min_scalar_type(config.classes - 1)),
+            "stoch": ((self.latents,), np.dtype(np.uint8 if config.classes <= 256 else np.int16)),
         }
 
     def to_replay(self, state: State) -> State:
         """A belief as replay keeps it: deter in float16, one class id per latent."""
-        return {"deter": state["deter"].detach().half(), "stoch": state["stoch"].detach().argmax(-1).to(torch.uint8)}
+        ids = state["stoch"].detach().argmax(-1)
+        stoch = ids.to(torch.uint8 if self.config.classes <= 256 else torch.int16)
+        return {"deter": state["deter"].detach().half(), "stoch": stoch}
 
     def from_replay(self, kept: State, action: Tensor) -> State:
         """The inverse of to_replay; action: (…, A), taken in that state."""

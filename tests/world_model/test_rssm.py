@@ -204,6 +204,17 @@ def test_a_stored_belief_comes_back(rssm: RSSM) -> None:
     assert back["action"].equal(state["action"])
 
 
+def test_a_stored_belief_tells_more_classes_apart_than_a_byte_can(family: Family) -> None:
+    rssm = RSSM(EMBED, ACTIONS, replace(CONFIG, classes=300), family)
+    stoch = F.one_hot(torch.tensor([[0, 255, 256], [44, 299, 1]]), 300).float()
+    kept = rssm.to_replay({"deter": torch.zeros(BATCH, CONFIG.deter), "stoch": stoch})
+    shape, dtype = rssm.replay_fields()["stoch"]
+    stored = kept["stoch"].numpy()
+    assert (stored.shape[1:], stored.dtype) == (shape, dtype)
+    back = rssm.from_replay({**kept, "stoch": torch.from_numpy(stored)}, torch.zeros(BATCH, ACTIONS))
+    assert back["stoch"].equal(stoch)
+
+
 # -- dreams ---------------------------------------------------------------------------------------------------------
 
 
