@@ -101,14 +101,27 @@ def parts(name: str) -> dict[str, Any]:
 def resized(config: HasParts, name: str) -> HasParts:
     """A run's settings with the model and behavior of another size; what belongs to the task stays as it was.
 
-    That is horizon, discount and entropy, the weights of the losses, and how images and absence are treated.
+    That is horizon, discount and entropy, an expert to imitate, the weights of the losses, and how images and absence
+    are treated: tiles, the number of their kinds and the map of them.
     """
     new = parts(name)
     old: WorldModelConfig = config.model  # type: ignore[attr-defined]
     model: WorldModelConfig = new["model"]
     model = replace(
         model,
-        encoder=replace(model.encoder, learned_absence=old.encoder.learned_absence),
+        encoder=replace(
+            model.encoder,
+            patch=old.encoder.patch,
+            prototypes=old.encoder.prototypes,
+            learned_absence=old.encoder.learned_absence,
+        ),
+        rssm=replace(
+            model.rssm,
+            classes=old.rssm.classes if old.encoder.prototypes else model.rssm.classes,
+            patch_stoch=old.rssm.patch_stoch,
+            unimix=old.rssm.unimix,
+            map=old.rssm.map,
+        ),
         decoder=replace(model.decoder, image_loss=old.decoder.image_loss),
         image_scale=old.image_scale,
         token_scale=old.token_scale,
@@ -127,5 +140,6 @@ def resized(config: HasParts, name: str) -> HasParts:
             discount_horizon=kept.discount_horizon,
             return_lambda=kept.return_lambda,
             entropy=kept.entropy,
+            imitation=kept.imitation,
         )
     return replace(config, **changed)  # type: ignore[type-var]

@@ -177,6 +177,18 @@ def test_another_size_keeps_what_belongs_to_the_task(size: str) -> None:
     assert text.model.encoder.units < 1024
 
 
+def test_another_size_keeps_tiles_and_experts() -> None:
+    """An agent of another size sees the same tiles, of as many kinds, and imitates whoever the first one did."""
+    door, bigger = presets.get("gotodoor").model, resized(presets.get("gotodoor"), "size12m").model
+    assert bigger.rssm.deter > door.rssm.deter
+    assert (bigger.encoder.patch, bigger.encoder.prototypes) == (door.encoder.patch, True)
+    assert (bigger.rssm.classes, bigger.rssm.patch_stoch) == (door.rssm.classes, 1)
+    assert (bigger.rssm.unimix, bigger.rssm.map) == (door.rssm.unimix, door.rssm.map)
+    home = resized(presets.get("homegrid-task"), "size12m").model
+    assert (home.encoder.patch, home.rssm.patch_stoch, home.rssm.classes) == (8, 4, 16)
+    assert resized(presets.get("vln"), "size12m").behavior.imitation == presets.get("vln").behavior.imitation > 0
+
+
 def test_the_published_reading_is_that_of_512_windows_of_128() -> None:
     config = readers.get("dynalang-text")
     assert (config.batch_size, config.batch_length, config.tokenizer, config.reset) == (512, 128, "t5", False)
