@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynalang_py.nn.functional import straight_through, unimix
-from dynalang_py.nn.layers import MLP, BlockLinear, Dense, Family, Norm, initialise, linear
+from dynalang_py.nn.layers import MLP, Dense, Family, linear
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.unrolled import Shared
+from dynalang_py.world_model.cells import BlockCell, DenseCell
 from dynalang_py.world_model.map import Map, MapConfig
 
 State = dict[str, Tensor]
@@ -95,10 +96,10 @@ class RSSM(nn.Module):
         self.cell: DenseCell | BlockCell
         self.start: nn.Parameter | None = None
         if family == "dreamer2023":
-            self.cell = DenseCell(told, actions, config)
+            self.cell = DenseCell(told, actions, config.deter, hidden, config.bottleneck)
             self.start = nn.Parameter(torch.zeros(config.deter))
         else:
-            self.cell = BlockCell(told, actions, config)
+            self.cell = BlockCell(told, actions, config.deter, hidden, config.blocks)
         self.prior_net = nn.Sequential(
             MLP(config.deter, hidden, config.prior_layers, family), linear(hidden, stoch, family)
         )
@@ -318,87 +319,3 @@ class RSSM(nn.Module):
         deter = F.pad(self.start.tanh(), (0, self.widths[1]))
         stoch = straight_through(self.prior(deter), noise.uniform(batch, length, self.latents, 1))
         return deter, stoch.flatten(-2)
-
-
-class DenseCell(nn.Module):
-    """The 2023 cell: one layer reads stoch and action, then a GRU with one LayerNorm across all three gates."""
-
-    def __init__(self, stoch: int, actions: int, config: RSSMConfig) -> None:
-        super().__init__()
-        family: Family = "dreamer2023"
-        self.widths = (stoch, actions)
-        self.inputs = Dense(stoch + actions, config.hidden, family)
-        self.bottleneck = Dense(config.deter + config.hidden, config.bottleneck, family) if config.bottleneck else None
-        width = config.bottleneck or config.deter + config.hidden
-        self.gates = linear(width, 3 * config.deter, family, bias=False)
-        self.norm = Norm(3 * config.deter, family)
-
-    def read_action(self, action: Tensor) -> Tensor:
-        """The action's share of the cell's input, for all steps at once: (…, A) → (…, hidden)."""
-        return F.linear(_bounded(action), self.inputs.columns(self.widths, 1))
-
-    def weights(self) -> dict[str, Shared]:
-        """What the steps of a loop over time share."""
-        return {"stoch": Shared(self.inputs.columns(self.widths, 0)), "gates": Shared(self.gates.weight)}
-
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
-        """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
-        x = self.inputs.finish(weights["stoch"](stoch) + move)
-        x = torch.cat([deter.to(x.dtype), x], -1)
-        if self.bottleneck is not None:
-            x = self.bottleneck(x)
-        reset, candidate, update = self.norm(weights["gates"](x)).chunk(3, -1)
-        return _gru(reset, candidate, update, deter)
-
-
-class BlockCell(nn.Module):
-    """The 2025 cell: three embeddings, a block-diagonal hidden layer, a block-diagonal GRU with gates not normed."""
-
-    def __init__(self, stoch: int, actions: int, config: RSSMConfig) -> None:
-        super().__init__()
-        family: Family = "dreamer2025"
-        deter, hidden, blocks = config.deter, config.hidden, config.blocks
-        self.blocks = blocks
-        self.from_deter = Dense(deter, hidden, family)
-        self.from_stoch = Dense(stoch, hidden, family)
-        self.from_action = Dense(actions, hidden, family)
-        # Every block reads its own slice of deter and all three embeddings; the part that all blocks read is one
-        # plain matrix here instead of eight copies of the embeddings.
-        fan_in = deter + blocks * 3 * hidden
-        self.own = BlockLinear(deter, deter, blocks, fan_in, bias=False)
-        self.shared = linear(3 * hidden, deter, family)
-        initialise(self.shared.weight, fan_in, deter, family)
-        self.norm = Norm(deter, family)
-        self.gates = BlockLinear(deter, 3 * deter, blocks, fan_in=deter)
-
-    def read_action(self, action: Tensor) -> Tensor:
-        """The action's embedding, for all steps at once: (…, A) → (…, hidden)."""
-        return self.from_action(_bounded(action))
-
-    def weights(self) -> dict[str, Shared]:
-        """What the steps of a loop over time share."""
-        return {
-            "deter": Shared(self.from_deter.linear.weight),
-            "stoch": Shared(self.from_stoch.linear.weight),
-            "all": Shared(self.shared.weight),
-        }
-
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
-        """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
-        read = [self.from_deter.finish(weights["deter"](deter)), self.from_stoch.finish(weights["stoch"](stoch)), move]
-        mixed = weights["all"](torch.cat(read, -1)) + self.shared.bias
-        hidden = F.silu(self.norm(self.own(deter) + mixed))
-        gates = self.gates(hidden).unflatten(-1, (self.blocks, 3, -1)).movedim(-2, 0)  # (3, B, G, D / G)
-        reset, candidate, update = gates.flatten(-2).unbind(0)
-        return _gru(reset, candidate, update, deter)
-
-
-def _gru(reset: Tensor, candidate: Tensor, update: Tensor, deter: Tensor) -> Tensor:
-    candidate = (reset.sigmoid() * candidate).tanh()
-    update = (update - 1).sigmoid()  # biased towards remembering
-    return torch.lerp(deter.to(candidate.dtype), candidate, update)
-
-
-def _bounded(action: Tensor) -> Tensor:
-    """Scale components beyond ±1 back to ±1."""
-    return action / action.abs().clamp(min=1).detach()
