@@ -317,5 +317,6 @@ class RSSM(nn.Module):
             zeros = self.posterior_out.weight.new_zeros(batch, length, self.latents * config.classes)
             return zeros.new_zeros(sum(self.widths)), zeros
         deter = F.pad(self.start.tanh(), (0, self.widths[1]))
-        stoch = straight_through(self.prior(deter), noise.uniform(batch, length, self.latents, 1))
-        return deter, stoch.flatten(-2)
+        free = self.prior(deter)[self.named :]  # of patches nothing was seen yet, so they have no names
+        stoch = straight_through(free, noise.uniform(batch, length, self.latents - self.named, 1)).flatten(-2)
+        return deter, F.pad(stoch, (self.named * config.classes, 0))

@@ -161,6 +161,15 @@ def test_a_reset_empties_the_map(rssm: RSSM) -> None:
     assert not torch.allclose(one["deter"][1, :, CONFIG.deter :], other["deter"][1, :, CONFIG.deter :])
 
 
+def test_nothing_was_seen_before_an_episode_begins(rssm: RSSM) -> None:
+    given = window()
+    given["is_first"][:, 0] = True
+    posterior, _ = observe(rssm, given)
+    known = posterior["deter"][..., CONFIG.deter :]
+    assert known[:, 0].abs().max() == 0
+    assert known[:, 1].abs().max() > 0
+
+
 def test_a_dream_is_filtering_where_the_posterior_is_the_prior(rssm: RSSM) -> None:
     given = window()
     posterior, prior = observe(rssm, given)
