@@ -117,10 +117,10 @@ EXPERIMENTS = {
         title="MiniGrid-GoToDoor-5x5-v0, fifteen minutes on one core",
     ),
     "babyai-local": Experiment(
-        train=["babyai-local", "--minutes", "60", "--eval-every", "0"],
+        train=["babyai-local", "--eval-every", "0"],
         evals=LISTENING,
         metric="success",
-        title="BabyAI-GoToLocal-v0 from pixels, an hour on one core",
+        title="BabyAI-GoToLocal-v0 from pixels, one or two hours on one core",
     ),
     "homegrid-task": _tidying("60", ""),
     "homegrid-posterior": _tidying("60", ", rewards not foreseen", *UNFORESEEN),
