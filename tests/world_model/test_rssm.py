@@ -1,4 +1,4 @@
-"""The dynamics: resets, stored beliefs, which action moves which step, dreams, and the two recurrent cells."""
+"""The dynamics: resets, stored beliefs, which action moves which step, and dreams."""
 
 from dataclasses import replace
 from typing import Any
