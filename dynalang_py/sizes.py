@@ -102,7 +102,7 @@ def resized(config: HasParts, name: str) -> HasParts:
     """A run's settings with the model and behavior of another size; what belongs to the task stays as it was.
 
     That is horizon, discount and entropy, an expert to imitate, the weights of the losses, and how images and absence
-    are treated: tiles, the number of their kinds and the map of them.
+    are treated: tiles, the number of their kinds and the map of them, and the echo of words.
     """
     new = parts(name)
     old: WorldModelConfig = config.model  # type: ignore[attr-defined]
@@ -120,6 +120,8 @@ def resized(config: HasParts, name: str) -> HasParts:
             classes=old.rssm.classes if old.encoder.prototypes else model.rssm.classes,
             patch_stoch=old.rssm.patch_stoch,
             unimix=old.rssm.unimix,
+            echo=old.rssm.echo,
+            mapped=old.rssm.mapped,
             map=old.rssm.map,
         ),
         decoder=replace(model.decoder, image_loss=old.decoder.image_loss),
@@ -141,5 +143,6 @@ def resized(config: HasParts, name: str) -> HasParts:
             return_lambda=kept.return_lambda,
             entropy=kept.entropy,
             imitation=kept.imitation,
+            inflection=kept.inflection,
         )
     return replace(config, **changed)  # type: ignore[type-var]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynalang_py.behavior.actions import Categoricals, Normals, distribution, policy_outputs
@@ -50,6 +51,9 @@ class ActorCriticConfig:
     imitation: float = 0.0
     """Weight of the loss that draws the policy, in the episodes that the world's expert walked, to what it did there;
     its gradient shapes the world model, too."""
+    inflection: float = 1.0
+    """How much more a step counts in that loss at which the expert does something else than before: who only goes on
+    doing the same is right most of the time (inflection weighting, arXiv 1904.03461)."""
     continuous_gradient: Literal["reinforce", "dynamics"] = "reinforce"
     """How a continuous policy learns: from log-probabilities (2025) or through the imagined dynamics (2023)."""
 
@@ -68,6 +72,8 @@ class ActorCriticConfig:
             raise ValueError(f"unimix must be at least 0 and below 1, got {self.unimix}")
         if self.imitation < 0:
             raise ValueError(f"imitation must be at least 0, got {self.imitation}")
+        if self.inflection < 1:
+            raise ValueError(f"inflection must be at least 1, got {self.inflection}")
 
     @property
     def discount(self) -> float:
@@ -202,8 +208,11 @@ class ActorCritic(nn.Module):
         features: (B, K, F) beliefs; batch: `action` (B, K, A) and flags (B, K), of which `led` says that the expert
         walks. While an instruction is read, and at a last step, actions do nothing.
         """
+        action = batch["action"]
         acted = batch["led"] & ~(batch["is_read_step"] | batch["is_last"])
-        return -self.policy(features).log_prob(batch["action"]) * acted
+        turned = (action[:, 1:] != action[:, :-1]).any(-1)
+        weight = 1 + (self.config.inflection - 1) * F.pad(turned, (1, 0)).float()
+        return -self.policy(features).log_prob(action) * acted * weight
 
     def critic_loss(self, values: TwoHot, returns: Tensor, features: Tensor) -> Tensor:
         """Cross-entropy with the returns and with the slow critic's opinion, in nats: (…)."""

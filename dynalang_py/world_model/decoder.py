@@ -74,8 +74,8 @@ class Decoder(nn.Module):
                 self.image = ImageDecoder2025(
                     Pyramid(height, width), rssm.deter, stoch, channels, encoder.cnn_depth, rssm.hidden, rssm.blocks
                 )
-        self.silent = stoch - free if encoder.prototypes else 0
-        """How much of stoch are the patches' names, which say nothing of tokens and vectors."""
+        self.silent = stoch - free if encoder.prototypes or rssm.mapped else 0
+        """How much of stoch belongs to patches, and with a map says nothing of tokens and vectors."""
         self.flat: MLP | None = None
         flat_sizes = {"token": spec.vocab or spec.token_embed, "vectors": sum(spec.vectors.values())}
         if any(flat_sizes.values()):

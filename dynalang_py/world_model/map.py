@@ -39,24 +39,29 @@ class Map(nn.Module):
     Whatever a place shows moves the same way, so a turn that was seen once is known for everything.
     """
 
-    def __init__(self, patches: int, names: int, deter: int, config: MapConfig, family: Family) -> None:
-        """patches: how many are in view; names: K, what each may be; deter: D, width of the cell's state."""
+    def __init__(self, patches: int, own: int, deter: int, asking: int, config: MapConfig, family: Family) -> None:
+        """patches: how many are in view; own: width of each one's latents; deter: D, width of the cell's state;
+        asking: width of what questions are made of."""
         super().__init__()
         self.patches, self.width = patches, config.width
         self.places = patches + config.beyond
         self.questions = config.questions
         self.view = patches * config.width
         self.size = self.places * config.width
-        # What is kept of a name is as long as its one-hot: longer vectors drown the action that the cell reads too.
-        self.enter = linear(names, config.width, family, bias=False, scale=(names / config.width) ** 0.5)
-        self.tell = linear(config.width, names, family, bias=False, scale=4 * config.width**0.5)
+        # What is kept of a latent is as long as its one-hot: longer vectors drown the action that the cell reads too.
+        self.enter = linear(own, config.width, family, bias=False, scale=(own / config.width) ** 0.5)
+        self.tell = linear(config.width, own, family, bias=False, scale=4 * config.width**0.5)
         self.choose = linear(deter, config.motions, family)
         self.sources = nn.Parameter(0.3 * torch.randn(config.motions, self.places, self.places))
-        self.ask = linear(deter, config.questions * config.width, family, scale=2.0)
+        self.ask = linear(asking, config.questions * config.width, family, scale=2.0)
 
     def weights(self) -> dict[str, Shared]:
         """What the steps of a loop over time share: each place's shares of all contents (motions, to · from)."""
         return {"motions": Shared((10 * self.sources).softmax(-1).flatten(1).t())}
+
+    def read(self, latents: Tensor) -> Tensor:
+        """Latents of the patches (…, patches · own) → what is kept of them (…, view)."""
+        return self.enter(latents.unflatten(-1, (self.patches, -1))).flatten(-2)
 
     def move(self, seen: Tensor, known: Tensor, cell: Tensor, weights: dict[str, Shared]) -> Tensor:
         """Contents (B, size) after a step, as expected.
@@ -68,11 +73,11 @@ class Map(nn.Module):
         return (sources @ contents.to(sources.dtype)).flatten(-2)
 
     def expect(self, known: Tensor) -> Tensor:
-        """Contents (…, size) → logits (…, patches · names) of what comes into view."""
+        """Contents (…, size) → logits (…, patches · own) of what comes into view."""
         return self.tell(known[..., : self.view].unflatten(-1, (self.patches, self.width))).flatten(-2)
 
     def answers(self, seen: Tensor, beyond: Tensor, cell: Tensor) -> Tensor:
-        """How much more each place is what the cell's state (…, D) asks for than places are on average.
+        """How much more each place is what `cell` (…, asking) asks for than places are on average.
 
         (…, places · questions). A question goes to all places alike: what a word means is learned where it counts and
         then known everywhere.

@@ -65,6 +65,8 @@ class WorldModelConfig:
     def __post_init__(self) -> None:
         if self.encoder.prototypes and self.rssm.patch_stoch != 1:
             raise ValueError(f"rssm.patch_stoch must be 1 with encoder.prototypes, got {self.rssm.patch_stoch}")
+        if self.rssm.mapped and not self.encoder.patch:
+            raise ValueError("rssm.mapped needs encoder.patch, the side of what the map is of, got 0")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class WorldModel(nn.Module):
         family = config.family
         self.encoder = Encoder(spec, config.encoder, family, config.rssm.classes)
         named = self.encoder.sites[0] > 0 and config.encoder.prototypes
-        self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family, self.encoder.sites, named)
+        words = config.encoder.units if self.encoder.flat is not None else 0
+        self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family, self.encoder.sites, named, words)
         self.decoder = Decoder(spec, config.encoder, config.rssm, config.decoder, family)
         features = self.dynamics.feature_size
         self.reward = TwoHotHead(features, config.heads.units, config.heads.layers, family)

@@ -18,6 +18,7 @@ from dynalang_py.nn.layers import MLP, Dense, Family, linear
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.unrolled import Shared
 from dynalang_py.world_model.cells import BlockCell, DenseCell
+from dynalang_py.world_model.echo import Echo
 from dynalang_py.world_model.map import Map, MapConfig
 
 State = dict[str, Tensor]
@@ -40,8 +41,13 @@ class RSSMConfig:
     """K: classes of each latent."""
     patch_stoch: int = 2
     """Latents that each patch of the image has to itself, beside the others, where encoder.patch cuts it."""
+    mapped: bool = False
+    """Keep a map of what the patches show, where encoder.patch cuts the image; with encoder.prototypes there always is
+    one."""
     map: MapConfig = field(default_factory=MapConfig)
-    """What is known of each place, where encoder.prototypes names the patches."""
+    """What the map knows of each place."""
+    echo: int = 0
+    """Numbers that are kept of the words heard lately, beside what the cell remembers; 0: none."""
     blocks: int = 8
     """Groups of the block-diagonal cell (2025 family)."""
     bottleneck: int = 0
@@ -55,6 +61,8 @@ class RSSMConfig:
         for name in ("deter", "hidden", "stoch", "patch_stoch", "blocks", "prior_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.echo < 0:
+            raise ValueError(f"echo must be at least 0, got {self.echo}")
         if self.classes < 2:
             raise ValueError(f"classes must be at least 2, got {self.classes}")
         if self.deter % self.blocks:
@@ -68,9 +76,12 @@ class RSSM(nn.Module):
 
     sites: number and width of the embedding's first features that belong to one patch of the image each. The first
     latents belong to the patches then, config.patch_stoch to each, and the same small layer gives every patch a say in
-    its own: what a tile looks like is learned from all tiles at once. Where the patches are named, one latent of each
-    is its name, which needs no posterior, and deter ends with a map of what they show, which cell, heads and behaviors
-    read instead of names.
+    its own: what a tile looks like is learned from all tiles at once. With a map, deter has what is known of places,
+    which cell, heads and behaviors read instead of the patches' latents. Where the patches are named, one latent of
+    each is its name, which needs no posterior.
+
+    words: width of the embedding's last features, which belong to the word that is heard. With an echo of words, deter
+    ends with it; heads, behaviors and the map's questions read it, and dreams go on hearing it.
     """
 
     def __init__(
@@ -81,6 +92,7 @@ class RSSM(nn.Module):
         family: Family,
         sites: tuple[int, int] = (0, 0),
         named: bool = False,
+        words: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
@@ -89,9 +101,17 @@ class RSSM(nn.Module):
         self.latents = sites[0] * config.patch_stoch + config.stoch  # S
         stoch, hidden = self.latents * config.classes, config.hidden
         free = config.stoch * config.classes
-        self.map = Map(sites[0], config.classes, config.deter, config.map, family) if named else None
+        own = config.patch_stoch * config.classes
+        self.owned = sites[0] * own
+        """How much of the latents, the first of them, belongs to patches."""
+        mapped = sites[0] > 0 and (named or config.mapped)
+        self.words = words
+        self.echo = Echo(words, config.echo, family) if words and config.echo else None
+        asking = config.deter + (config.echo if self.echo else 0)
+        self.map = Map(sites[0], own, config.deter, asking, config.map, family) if mapped else None
         self.widths = (config.deter, self.map.size if self.map else 0)
-        """What deter is made of: the cell's state and the map."""
+        """What moves, with which deter begins: the cell's state and the map. After it comes the echo."""
+        self.deter = sum(self.widths) + asking - config.deter
         told = self.map.view + free if self.map else stoch
         self.cell: DenseCell | BlockCell
         self.start: nn.Parameter | None = None
@@ -107,23 +127,24 @@ class RSSM(nn.Module):
         self.named = sites[0] * named
         """How many of the latents, the first ones, are names."""
         self.posterior_out = linear(hidden, free if named else stoch, family)
-        own = config.patch_stoch * config.classes
         self.site_out = linear(sites[1], own, family) if sites[0] and not named else None
         self.embed = embed
-        self.feature_size = sum(self.widths) + stoch
+        self.feature_size = self.deter + stoch
         if self.map:
-            self.feature_size = sum(self.widths) + free + self.map.places * config.map.questions
+            self.feature_size = self.deter + free + self.map.places * config.map.questions
 
     # -- the interface ----------------------------------------------------------------------------------------------
 
     def feature(self, state: State) -> Tensor:
-        """What heads and behaviors read: [deter, stoch] (…, F), or with a map [cell's state, map, other latents, what
-        the map answers]; of what is in view the map then has what is seen, not what was expected."""
-        deter = state["deter"]
-        stoch = state["stoch"].flatten(-2).to(deter.dtype)
+        """What heads and behaviors read: [deter, stoch] (…, F), or with a map [cell's state, echo, map, other latents,
+        what the map answers]; of what is in view the map then has what is seen, not what was expected."""
+        moving, echo = self._apart(state["deter"])
+        cell, known = moving.split(self.widths, -1)
+        if self.echo:
+            cell = torch.cat([cell, self.echo.read(echo)], -1)
+        stoch = state["stoch"].flatten(-2).to(cell.dtype)
         if self.map is None:
-            return torch.cat([deter, stoch], -1)
-        cell, known = deter.split(self.widths, -1)
+            return torch.cat([cell, stoch], -1)
         seen, free = self._told(stoch)
         beyond = known[..., self.map.view :]
         return torch.cat([cell, seen, beyond, free, self.map.answers(seen, beyond, cell)], -1)
@@ -133,7 +154,7 @@ class RSSM(nn.Module):
         new = self.posterior_out.weight.new_zeros
         config = self.config
         return {
-            "deter": new(batch, sum(self.widths)),
+            "deter": new(batch, self.deter),
             "stoch": new(batch, self.latents, config.classes),
             "action": new(batch, self.actions),
         }
@@ -153,16 +174,17 @@ class RSSM(nn.Module):
         keep = ~is_first[..., None]  # (B, T, 1)
         previous = torch.cat([state["action"][:, None].to(action.dtype), action[:, :-1]], 1) * keep
         moves = self.cell.read_action(previous)  # (B, T, …)
-        widths = config.deter, self.embed
-        seen = F.linear(embed, self.posterior_in.columns(widths, 1))  # (B, T, hidden)
+        read = config.deter, self.embed
+        seen = F.linear(embed, self.posterior_in.columns(read, 1))  # (B, T, hidden)
         leaning = self._leaning(embed)
         names = embed[..., : self.named * config.classes]  # (B, T, …)
         weights = self._weights() | {
-            "own": Shared(self.posterior_in.columns(widths, 0)),
+            "own": Shared(self.posterior_in.columns(read, 0)),
             "latents": Shared(self.posterior_out.weight),
         }
         draws = noise.uniform(batch, length, self.latents - self.named, 1)
         deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
+        deter, before = self._apart(deter)
         start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
         deters, stochs, logits = [], [], []
         # Unbound at once: the gradient of each x[:, t] would be a whole window of zeros, quadratic in T.
@@ -181,13 +203,15 @@ class RSSM(nn.Module):
             deters.append(deter)
             stochs.append(stoch)
             logits.append(logit)
+        moved = torch.stack(deters, 1)
+        echo = [self.echo(embed[..., -self.words :], is_first, before)] if self.echo else []
         posterior = {
-            "deter": torch.stack(deters, 1),
+            "deter": torch.cat([moved, *echo], -1),
             "stoch": torch.stack(stochs, 1).unflatten(-1, (self.latents, config.classes)),
             "logit": torch.stack(logits, 1),
             "action": action,
         }
-        return posterior, {"logit": self.prior(posterior["deter"])}
+        return posterior, {"logit": self.prior(moved)}
 
     def imagine(self, state: State, policy: Policy | Tensor, horizon: int, noise: Noise) -> tuple[list[State], Tensor]:
         """Roll the prior forward without observations.
@@ -199,15 +223,21 @@ class RSSM(nn.Module):
         draws = noise.uniform(horizon, state["deter"].shape[0], self.latents, 1)
         weights = self._weights()
         states, actions = [{name: state[name] for name in ("deter", "stoch")}], []
+        deter, echo = self._apart(state["deter"])
         for t in range(horizon + 1):
             if not isinstance(policy, Tensor):
                 actions.append(policy(self.feature(states[t]), noise))
             if t == horizon:
                 break
             action = policy[:, t] if isinstance(policy, Tensor) else actions[t]
-            deter, stoch = states[t]["deter"], states[t]["stoch"].flatten(-2).to(state["deter"].dtype)
+            stoch = states[t]["stoch"].flatten(-2).to(deter.dtype)
             deter, stoch = self.dream_step(deter, stoch, action, draws[t], weights)
-            states.append({"deter": deter, "stoch": stoch.unflatten(-1, (self.latents, self.config.classes))})
+            states.append(
+                {
+                    "deter": torch.cat([deter, echo], -1) if self.echo else deter,
+                    "stoch": stoch.unflatten(-1, (self.latents, self.config.classes)),
+                }
+            )
         return states, policy if isinstance(policy, Tensor) else torch.stack(actions, 1)
 
     def expect(self, deter: Tensor, prior: Tensor, noise: Noise) -> State:
@@ -222,7 +252,7 @@ class RSSM(nn.Module):
         """Name → (shape, dtype) of the state that replay keeps beside each step."""
         config = self.config
         return {
-            "deter": ((sum(self.widths),), np.dtype(np.float16)),
+            "deter": ((self.deter,), np.dtype(np.float16)),
             "stoch": ((self.latents,), np.dtype(np.uint8 if config.classes <= 256 else np.int16)),
         }
 
@@ -289,11 +319,14 @@ class RSSM(nn.Module):
         return torch.cat([cell, self.map.move(seen, known, cell, weights)], -1)
 
     def _told(self, stoch: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (…, S·K), the names among them → what the map keeps of the names (…, view), and the others."""
+        """Latents (…, S·K) → what the map keeps of those of the patches (…, view), and the others."""
         assert self.map is not None
-        # All latents are read, and those that are no names left out again: a part of a row would first be copied.
-        read = self.map.enter(stoch.unflatten(-1, (self.latents, -1))).flatten(-2)
-        return read[..., : self.map.view], stoch[..., self.named * self.config.classes :]
+        return self.map.read(stoch[..., : self.owned]), stoch[..., self.owned :]
+
+    def _apart(self, deter: Tensor) -> tuple[Tensor, Tensor]:
+        """deter (…, D) → what moves, and the echo."""
+        moving = sum(self.widths)
+        return deter[..., :moving], deter[..., moving:]
 
     def _weights(self) -> dict[str, Shared]:
         return self.cell.weights() | (self.map.weights() if self.map else {})

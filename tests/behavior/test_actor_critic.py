@@ -182,6 +182,18 @@ def test_the_expert_is_imitated_where_actions_count() -> None:
     assert torch.equal(grad.abs().amax(-1) > 0, counts > 0)  # it shapes the beliefs
 
 
+def test_where_the_expert_turns_to_something_else_counts_more() -> None:
+    model = world_model()
+    plain, weighed = actor_critic(model), actor_critic(model, replace(CONFIG, inflection=4.0))
+    weighed.load_state_dict(plain.state_dict())
+    features = torch.randn(1, 5, model.dynamics.feature_size)
+    action = torch.nn.functional.one_hot(torch.tensor([[0, 0, 1, 1, 2]]), 3).float()
+    none, led = torch.zeros(1, 5, dtype=torch.bool), torch.tensor([[True, True, True, True, False]])
+    batch = {"action": action, "led": led, "is_read_step": none, "is_last": none}
+    times = torch.tensor([[1.0, 1, 4, 1, 0]])
+    torch.testing.assert_close(weighed.imitation_loss(features, batch), times * plain.imitation_loss(features, batch))
+
+
 def test_reinforce_makes_good_actions_likelier() -> None:
     model = world_model()
     behavior = actor_critic(model, replace(CONFIG, entropy=0.0))
@@ -305,6 +317,7 @@ def test_a_policy_through_the_dynamics_climbs_the_imagined_reward() -> None:
         ("discount_horizon", 1),
         ("unimix", 1),
         ("imitation", -1.0),
+        ("inflection", 0.5),
     ],
 )
 def test_wrong_settings_are_refused_by_name(field: str, value: float) -> None:

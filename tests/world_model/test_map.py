@@ -1,13 +1,18 @@
 """The map: how places move, what is asked of them, and the belief that it is a part of."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dynalang_py.contract import StepSpec
 from dynalang_py.nn.layers import Family
 from dynalang_py.nn.random import Noise
+from dynalang_py.world_model.encoder import EncoderConfig
 from dynalang_py.world_model.map import Map, MapConfig
+from dynalang_py.world_model.model import WorldModel, WorldModelConfig
 from dynalang_py.world_model.rssm import RSSM, RSSMConfig, State
 
 PATCHES, NAMES, ACTIONS, BATCH, LENGTH, HEARD = 3, 4, 2, 2, 6, 5
@@ -26,7 +31,7 @@ CONFIG = RSSMConfig(
 @pytest.fixture
 def mapped() -> Map:
     torch.manual_seed(0)
-    return Map(PATCHES, NAMES, CONFIG.deter, CONFIG.map, "dreamer2023")
+    return Map(PATCHES, NAMES, CONFIG.deter, CONFIG.deter, CONFIG.map, "dreamer2023")
 
 
 @pytest.fixture(params=["dreamer2023", "dreamer2025"])
@@ -148,6 +153,46 @@ def test_features_show_what_is_seen_instead_of_what_was_expected(rssm: RSSM) -> 
     torch.testing.assert_close(rssm.feature(other), features)
     seen = rssm.map.enter(posterior["stoch"][..., :PATCHES, :]).flatten(-2)
     torch.testing.assert_close(features[..., view], seen)
+
+
+@pytest.mark.parametrize("family", ["dreamer2023", "dreamer2025"])
+def test_a_map_of_latents_that_are_learned(family: Family) -> None:
+    """Two for each patch: the posterior infers them, the map keeps them, the prior expects what the map expects."""
+    torch.manual_seed(0)
+    config = replace(CONFIG, mapped=True, patch_stoch=2)
+    rssm = RSSM(PATCHES * NAMES + HEARD, ACTIONS, config, family, (PATCHES, NAMES))
+    assert rssm.map is not None
+    posterior, prior = observe(rssm, window())
+    assert posterior["logit"].shape == prior["logit"].shape == (BATCH, LENGTH, 2 * PATCHES + CONFIG.stoch, NAMES)
+    cell, known = posterior["deter"].split(rssm.widths, -1)
+    plain = rssm.prior_net(cell).unflatten(-1, (rssm.latents, NAMES))
+    told = F.pad(rssm.map.expect(known).unflatten(-1, (2 * PATCHES, NAMES)), (0, 0, 0, CONFIG.stoch))
+    torch.testing.assert_close(prior["logit"].exp(), (plain + told).softmax(-1), atol=1e-4, rtol=1e-3)
+    features = rssm.feature(posterior)
+    own = posterior["stoch"][..., : 2 * PATCHES, :].reshape(BATCH, LENGTH, PATCHES, -1)
+    view = slice(CONFIG.deter, CONFIG.deter + rssm.map.view)
+    torch.testing.assert_close(features[..., view], rssm.map.enter(own).flatten(-2))
+    free = posterior["stoch"][..., 2 * PATCHES :, :].flatten(-2)
+    start = CONFIG.deter + rssm.map.size
+    assert torch.equal(features[..., start : start + free.shape[-1]], free)
+
+
+def test_a_map_needs_patches() -> None:
+    with pytest.raises(ValueError, match=r"rssm.mapped needs encoder.patch, the side of what the map is of, got 0"):
+        WorldModelConfig(rssm=replace(CONFIG, mapped=True))
+
+
+def test_a_word_is_not_told_by_patches_that_the_map_keeps() -> None:
+    spec = StepSpec(images={"image": (8, 8, 3)}, vocab=5, actions=(2,))
+    torch.manual_seed(0)
+    model = WorldModel(spec, WorldModelConfig(encoder=EncoderConfig(patch=4), rssm=replace(CONFIG, mapped=True)))
+    state = model.dynamics.initial(1)
+    own = 4 * CONFIG.patch_stoch
+    other = state | {"stoch": state["stoch"].clone()}
+    other["stoch"][:, :own] = 1
+    said, image = (getattr(model.decoder(state), name) for name in ("token", "image"))
+    assert torch.equal(model.decoder(other).token, said)
+    assert not torch.equal(model.decoder(other).image, image)
 
 
 def test_a_reset_empties_the_map(rssm: RSSM) -> None:
