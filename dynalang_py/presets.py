@@ -108,13 +108,16 @@ def _tiles(side: int, kinds: int) -> Config:
 def babyai() -> Config:
     """Go to the one of two things that is named, in a room of 5×5 cells; learned in minutes on two CPU cores.
 
-    In so few minutes words are not learned to be kept in memory: hence their echo.
+    In so few minutes words are not learned to be kept in memory: hence their echo. Little is ever out of view, and
+    fewer dreams make more updates.
     """
     agent = babyai_local()
+    rssm = agent.model.rssm
     return replace(
         agent,
         env=BabyAIConfig(task="BabyAI-GoToLocalS5N2-v0", tile_size=4),
-        model=replace(agent.model, rssm=replace(agent.model.rssm, echo=32)),
+        model=replace(agent.model, rssm=replace(rssm, echo=32, map=replace(rssm.map, beyond=16))),
+        behavior=replace(agent.behavior, starts=0.25),
         replay=ReplayConfig(capacity=200_000),
         steps=100_000,
         minutes=5,
