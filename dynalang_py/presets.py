@@ -109,7 +109,7 @@ def babyai() -> Config:
     """Go to the one of two things that is named, in a room of 5×5 cells; learned in minutes on two CPU cores.
 
     In so few minutes words are not learned to be kept in memory: hence their echo. Little is ever out of view, and
-    fewer dreams make more updates.
+    fewer dreams make more updates; larger rooms want babyai-local.
     """
     agent = babyai_local()
     rssm = agent.model.rssm

@@ -204,9 +204,9 @@ class RSSM(nn.Module):
             stochs.append(stoch)
             logits.append(logit)
         moved = torch.stack(deters, 1)
-        echo = [self.echo(embed[..., -self.words :], is_first, before)] if self.echo else []
+        heard = self.echo(embed[..., -self.words :], is_first, before) if self.echo else None
         posterior = {
-            "deter": torch.cat([moved, *echo], -1),
+            "deter": moved if heard is None else torch.cat([moved, heard], -1),
             "stoch": torch.stack(stochs, 1).unflatten(-1, (self.latents, config.classes)),
             "logit": torch.stack(logits, 1),
             "action": action,
