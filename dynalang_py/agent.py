@@ -100,11 +100,12 @@ class Agent:
     @torch.no_grad()
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]  # small batches of changing sizes: not worth graphs of their own
     def act(
-        self, obs: Arrays, is_first: np.ndarray[Any, Any], state: State
+        self, obs: Arrays, is_first: np.ndarray[Any, Any], state: State, *, greedy: bool = False
     ) -> tuple[np.ndarray[Any, Any], State, dict[str, np.ndarray[Any, Any]]]:
         """Take in one observation of each environment and choose its action.
 
-        obs: the step contract's keys (N, …); is_first: (N,) bool; state: from `initial` or the call before.
+        obs: the step contract's keys (N, …); is_first: (N,) bool; state: from `initial` or the call before; greedy:
+        take the likeliest action instead of drawing one.
         Returns the action in the environment's form (N, components), the new state, and what replay keeps beside the
         step (N, …).
         """
@@ -114,7 +115,7 @@ class Agent:
         embed = self.model.encoder(batch)
         posterior, _ = self.model.dynamics.observe(embed, action, first, state, self.acting_noise)
         belief = {name: posterior[name][:, 0] for name in ("deter", "stoch")}
-        chosen = self.behavior.act(self.model.dynamics.feature(belief), self.acting_noise)
+        chosen = self.behavior.act(self.model.dynamics.feature(belief), self.acting_noise, greedy)
         latent = self.model.dynamics.to_replay(belief) if self.replay_context else {}
         return (
             decode_action(self.spec, chosen).cpu().numpy(),

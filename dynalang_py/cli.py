@@ -247,7 +247,8 @@ def _eval(args: list[str]) -> None:
 
     path = args.pop(0)
     folder = RunFolder(Path(path))
-    default = EvalConfig(env=folder.load().env)
+    run = folder.load()
+    default = EvalConfig(env=run.env, greedy=run.greedy_eval)
     args = [_long(arg, default) for arg in args]
     evaluate_run(folder, parse(EvalConfig, default, args, f"dynalang eval {path}", "Play episodes with fixed seeds."))
 

@@ -82,6 +82,8 @@ class Config:
     """Environment steps between evaluations; 0 evaluates at the end alone."""
     eval_episodes: int = 100
     """Episodes of each evaluation; the same ones every time."""
+    greedy_eval: bool = False
+    """In evaluations the agent takes the likeliest action instead of drawing one."""
     baseline_episodes: int = 100
     """Episodes by which the random policy is measured at the start; 0 leaves the baseline out."""
     curve: Literal["success", "return"] = "success"
@@ -141,8 +143,8 @@ _LEAST = {
 }
 
 FREE = (
-    *("run_dir", "steps", "minutes", "eval_every", "eval_episodes", "baseline_episodes", "checkpoint_minutes"),
-    *("curve", "log_every", "processes", "device", "precision", "compile"),
+    *("run_dir", "steps", "minutes", "eval_every", "eval_episodes", "greedy_eval", "baseline_episodes"),
+    *("checkpoint_minutes", "curve", "log_every", "processes", "device", "precision", "compile"),
 )
 """Settings that may change when a run is resumed: limits and machinery, nothing that decides what is learned."""
 

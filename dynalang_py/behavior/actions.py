@@ -15,6 +15,9 @@ class ActionDistribution(Protocol):
     def sample(self, noise: Noise) -> Tensor:
         """An action (…, A)."""
 
+    def mode(self) -> Tensor:
+        """The likeliest action (…, A)."""
+
     def log_prob(self, action: Tensor) -> Tensor:
         """Log-density or log-probability in nats: (…, A) → (…)."""
 
@@ -37,6 +40,10 @@ class Categoricals:
         parts = [sample_onehot(log_prob, draws[..., i : i + 1]) for i, log_prob in enumerate(self.log_probs)]
         return torch.cat(parts, -1)
 
+    def mode(self) -> Tensor:
+        parts = [F.one_hot(part.argmax(-1), part.shape[-1]).to(part.dtype) for part in self.log_probs]
+        return torch.cat(parts, -1)
+
     def log_prob(self, action: Tensor) -> Tensor:
         parts = zip(self.log_probs, action.split(list(self.sizes), -1), strict=True)
         return torch.stack([(log_prob * part).sum(-1) for log_prob, part in parts]).sum(0)
@@ -57,6 +64,9 @@ class Normals:
     def sample(self, noise: Noise) -> Tensor:
         """With gradient to mean and deviation."""
         return self.normal.loc + self.normal.scale * noise.normal(*self.normal.loc.shape)
+
+    def mode(self) -> Tensor:
+        return self.normal.mean
 
     def log_prob(self, action: Tensor) -> Tensor:
         return self.normal.log_prob(action).sum(-1)

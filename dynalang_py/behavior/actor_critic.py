@@ -130,9 +130,10 @@ class ActorCritic(nn.Module):
         """(…, F) → distribution over (…, A)."""
         return distribution(self.spec, self.actor_out(self.actor(features)), self.config.unimix)
 
-    def act(self, features: Tensor, noise: Noise) -> Tensor:
-        """Sample an action (…, A)."""
-        return self.policy(features).sample(noise)
+    def act(self, features: Tensor, noise: Noise, greedy: bool = False) -> Tensor:
+        """An action (…, A): a sample, or the likeliest one."""
+        policy = self.policy(features)
+        return policy.mode() if greedy else policy.sample(noise)
 
     def dream(self, model: WorldModel, start: State, is_terminal: Tensor, noise: Noise) -> Dream:
         """Roll the policy out from N beliefs. start: (N, …); is_terminal: (N,) bool."""

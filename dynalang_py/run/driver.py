@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dynalang_py.agent import Agent
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import VectorEnv
 from dynalang_py.replay import Replay
@@ -65,6 +66,19 @@ class Guidable(Policy, Protocol):
     def did(self, state: Any, action: NDArray[Any]) -> Any:
         """The state after `act` where something else was done than what it chose."""
         ...
+
+
+class GreedyPolicy:
+    """The agent, taking the likeliest action instead of drawing one."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def initial(self, n: int) -> Any:
+        return self._agent.initial(n)
+
+    def act(self, obs: Arrays, is_first: NDArray[np.bool_], state: Any) -> tuple[NDArray[Any], Any, Arrays]:
+        return self._agent.act(obs, is_first, state, greedy=True)
 
 
 class GuidedPolicy:

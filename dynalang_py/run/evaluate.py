@@ -20,7 +20,7 @@ from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run import film
 from dynalang_py.run.build import build_agent
 from dynalang_py.run.console import Face
-from dynalang_py.run.driver import GuidedPolicy, Policy, RandomPolicy, env_action, visible
+from dynalang_py.run.driver import GreedyPolicy, GuidedPolicy, Policy, RandomPolicy, env_action, visible
 from dynalang_py.run.episodes import Episode, EpisodeMeter, Movie
 from dynalang_py.run.folder import RunFolder
 
@@ -53,6 +53,8 @@ class EvalConfig:
     """Seed of the first episode."""
     policy: Literal["agent", "random", "expert"] = "agent"
     """Who plays: the agent of the newest checkpoint, chance, or the world's expert (vln)."""
+    greedy: bool = False
+    """The agent takes the likeliest action instead of drawing one; as the run's greedy_eval, unless changed."""
     video: int = 0
     """Film this many episodes, side by side in one GIF."""
     device: Device = "auto"
@@ -89,8 +91,9 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
             raise UserError(f"{folder.path} has no checkpoint yet")
         for notice in checkpoint.damaged.values():
             face.say(f"dynalang: {notice}; going back to {checkpoint.path}")
-        policy = agent = build_agent(config, spec)
+        agent = build_agent(config, spec)
         agent.load_state_dict(checkpoint.tensors)
+        policy = GreedyPolicy(agent) if options.greedy else agent
         step = checkpoint.state["counters"]["steps"]
     evaluator = Evaluator(env, spec, min(SLOTS, count), render=options.video > 0)
     found = evaluator.play(policy, range(options.seed, options.seed + count), movies=options.video)
@@ -101,6 +104,7 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
         "run": str(folder.path),
         "step": step,
         "policy": options.policy,
+        "greedy": options.greedy and options.policy == "agent",
         "env": configs.to_dict(options.env),
         "summary": summary,
     }

@@ -19,7 +19,7 @@ from dynalang_py.run.build import build_agent, build_replay
 from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.console import Face, duration
 from dynalang_py.run.counters import Counters
-from dynalang_py.run.driver import Driver, GuidedPolicy, RandomPolicy
+from dynalang_py.run.driver import Driver, GreedyPolicy, GuidedPolicy, RandomPolicy
 from dynalang_py.run.episodes import Episode, means
 from dynalang_py.run.evaluate import FIRST_SEED, Evaluator, Summary, summarise
 from dynalang_py.run.folder import RunFolder
@@ -236,7 +236,8 @@ class Trainer(Loop):
         self.progress.draw(self.line("evaluating"))
         with self.clock.paused(), self._unnoticed():
             step, seeds = self.counters.steps, range(FIRST_SEED, FIRST_SEED + self.config.eval_episodes)
-            found = self.evaluator.play(self.agent, seeds, movies=FILMED, stop=lambda: self.stop.received)
+            policy = GreedyPolicy(self.agent) if self.config.greedy_eval else self.agent
+            found = self.evaluator.play(policy, seeds, movies=FILMED, stop=lambda: self.stop.received)
             if self.stop.received:
                 return
             self.summary = summarise(found.episodes)

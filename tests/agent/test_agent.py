@@ -38,6 +38,18 @@ def test_actions_and_latents_have_the_form_that_replay_keeps(spec: StepSpec, fam
     assert again.shape == action.shape
 
 
+def test_a_greedy_agent_takes_the_likeliest_action_of_its_belief() -> None:
+    own = agent(MULTI)
+    torch.nn.init.normal_(own.behavior.actor_out.weight)  # a new actor has no preferences
+    first = np.ones(50, bool)
+    action, state, _ = own.act(steps(own, 50), first, own.initial(50), greedy=True)
+    likeliest = own.behavior.policy(own.model.dynamics.feature(state)).mode()
+    assert action.tolist() == decode_action(MULTI, likeliest).tolist()
+    drawn, state, _ = own.act(steps(own, 50), first, own.initial(50))
+    likeliest = own.behavior.policy(own.model.dynamics.feature(state)).mode()
+    assert drawn.tolist() != decode_action(MULTI, likeliest).tolist()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_acting_forgets_at_the_first_step_alone(family: Family) -> None:
     def belief(first: list[bool], before: int) -> torch.Tensor:

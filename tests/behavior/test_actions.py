@@ -72,6 +72,16 @@ def test_continuous_samples_carry_gradient_and_have_the_right_spread() -> None:
     assert grad[:, 0].min() > 0
 
 
+@pytest.mark.parametrize("spec", [TWO, FLOATS])
+def test_no_action_is_likelier_than_the_likeliest(spec: StepSpec) -> None:
+    policy = distribution(spec, torch.randn(6, policy_outputs(spec)), 0.01)
+    best = policy.mode()
+    assert encode_action(spec, decode_action(spec, best)).equal(best)
+    draws = noise()
+    for _ in range(200):
+        assert (policy.log_prob(policy.sample(draws)) <= policy.log_prob(best)).all()
+
+
 def test_actions_go_both_ways() -> None:
     ids = torch.tensor([[2, 0], [0, 3]])
     encoded = encode_action(TWO, ids)

@@ -180,6 +180,10 @@ def test_evaluation_results_are_kept(finished: tuple[Path, str], capsys: pytest.
     )
     other = _json(capsys)
     assert (other["policy"], other["env"]["language"]) == ("random", "none")
+    assert cli.main(["eval", str(run), "--episodes", "6", "--seed", "5", "--greedy", "--json"]) == 0
+    greedy = _json(capsys)
+    assert (first["greedy"], greedy["greedy"]) == (False, True)
+    assert greedy["summary"] != first["summary"]
     assert (run / "config.json").read_text() == settings
     assert cli.main(["eval", str(run), "--episodes", "3"]) == 0
     assert "success" in capsys.readouterr().out
