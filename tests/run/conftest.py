@@ -1,0 +1,16 @@
+"""A finished run for whoever needs one."""
+
+from pathlib import Path
+
+import pytest
+
+from .runs import call
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run of the debug preset from its beginning to its end, and what it printed. Tests copy what they change."""
+    run = tmp_path_factory.mktemp("runs") / "debug"
+    done = call("train", "debug", "--run-dir", run)
+    assert done.returncode == 0, done.stderr
+    return run, done.stdout
