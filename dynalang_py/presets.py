@@ -222,26 +222,36 @@ def langroom() -> Config:
 def vln() -> Config:
     """Walk through houses as instructions say, and stop where they end; `dynalang houses` makes the houses.
 
-    An agent of convolutions. A stop is worth as much as a walk of ten metres, where the paper has a thousand:
-    rewards of a step are then not lost beside it. By chance hardly anybody stops at the goal: an expert walks
-    before the first update, and a quarter of the episodes after it, and is imitated. Its walks are cheap, and many
-    different ones are what it takes not to learn a few by heart. Colours are Habitat's, for the agent may be tested
-    there. As measured, it walks to things and does not yet listen: results/README.md.
+    The agent has latents for every patch of what it sees, a map of them, and an echo of the words. A stop is worth as
+    much as a walk of ten metres, where the paper has a thousand: rewards of a step are then not lost beside it. By
+    chance hardly anybody stops at the goal: an expert walks before the first update, and a quarter of the episodes
+    after it, and is imitated, most where it does something new. Its walks are cheap, and many different ones are what
+    it takes not to learn a few by heart. Colours are Habitat's, for the agent may be tested there. As measured, it
+    begins to listen within an hour: results/README.md.
     """
     agent = _listener()
+    model = agent.model
     return replace(
         agent,
         env=VLNConfig(image_size=32, render_size=32, shade=False, stop_reward=10.0, stop_penalty=-2.0, max_steps=120),
-        model=replace(agent.model, image_scale=1.0),
-        behavior=replace(agent.behavior, imitation=10.0),
-        replay=ReplayConfig(capacity=500_000),
+        model=replace(
+            model,
+            encoder=replace(model.encoder, patch=4),
+            rssm=replace(model.rssm, stoch=8, classes=16, patch_stoch=2, unimix=1e-3, mapped=True, echo=64),
+            token_scale=10.0,
+            foresee_scale=1.0,
+        ),
+        behavior=replace(agent.behavior, imitation=10.0, inflection=4.0),
+        optimizer=replace(agent.optimizer, actor_lr=1e-3),
+        replay=ReplayConfig(capacity=600_000),
         steps=1_000_000,
         minutes=60,
         batch_size=16,
         train_ratio=16,
-        prefill=100_000,
+        prefill=250_000,
         expert_prefill=1.0,
         expert_share=0.25,
+        greedy_eval=True,
     )
 
 

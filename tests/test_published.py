@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,18 +188,11 @@ def test_another_size_keeps_tiles_and_experts() -> None:
     assert (home.encoder.patch, home.rssm.patch_stoch, home.rssm.classes) == (8, 4, 16)
     assert resized(presets.get("babyai"), "size12m").model.rssm.echo == presets.get("babyai").model.rssm.echo > 0
     walker = presets.get("vln")
-    walker = replace(
-        walker,
-        model=replace(
-            walker.model,
-            encoder=replace(walker.model.encoder, patch=4),
-            rssm=replace(walker.model.rssm, mapped=True),
-        ),
-        behavior=replace(walker.behavior, inflection=4.0),
-    )
     larger = resized(walker, "size12m")
     assert larger.model.rssm.mapped
-    assert (larger.behavior.imitation, larger.behavior.inflection) == (walker.behavior.imitation, 4.0)
+    assert larger.model.rssm.map == walker.model.rssm.map
+    for name in ("imitation", "inflection"):
+        assert getattr(larger.behavior, name) == getattr(walker.behavior, name) > 0
 
 
 def test_the_published_reading_is_that_of_512_windows_of_128() -> None:
