@@ -134,6 +134,19 @@ def test_to_look_does_not_change_what_is_seen(tmp_path: Path) -> None:
     assert same_weights(tmp_path / "blind", tmp_path / "seen")
 
 
+def test_a_run_is_evaluated_as_greedily_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for greedy in (False, True):
+        run = tmp_path / str(greedy)
+        train(short_config(run, eval_episodes=20, greedy_eval=greedy))
+        capsys.readouterr()
+        assert cli.main(["eval", str(run), "--episodes", "2", "--json"]) == 0
+        assert _json(capsys)["greedy"] == greedy
+        found.append(json.loads((run / "eval" / "step-000000000200.json").read_text())["episodes"])
+    assert same_weights(tmp_path / "False", tmp_path / "True")
+    assert found[0] != found[1]
+
+
 def test_short_windows_and_unmeasured_chance_are_no_obstacle(tmp_path: Path) -> None:
     config = short_config(tmp_path / "run", batch_length=3, baseline_episodes=0)
     train(config)
