@@ -92,7 +92,7 @@ CONVOLUTIONS = [
     *["--model.encoder.no-prototypes", "--model.encoder.patch", "0", "--model.rssm.stoch", "16"],
     *["--model.rssm.classes", "16", "--model.rssm.unimix", "0.01", "--prefill", "1024"],
 ]
-"""As in vln, and in runs that have read: the image is not cut."""
+"""As in runs that have read: the image is not cut."""
 HOMEGRID = {
     "eval": ["--episodes", "200"],
     "eval-shuffled": ["--episodes", "200", "--env.language", "shuffled"],
