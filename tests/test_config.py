@@ -128,11 +128,17 @@ def test_precision_is_only_chosen_where_it_is_auto() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision"), [("avx512_bf16 amx_bf16", "bfloat16"), ("avx512_bf16", "float32"), ("avx2", "float32")]
+    ("vendor", "flags", "precision"),
+    [
+        ("GenuineIntel", "avx512_bf16 amx_bf16", "bfloat16"),
+        ("GenuineIntel", "avx512_bf16", "float32"),
+        ("AuthenticAMD", "avx512_bf16", "bfloat16"),
+        ("AuthenticAMD", "avx2", "float32"),
+    ],
 )
-def test_bfloat16_is_chosen_where_a_cpu_has_matrix_units(
-    flags: str, precision: str, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_is_chosen_where_a_cpu_multiplies_it_faster(
+    vendor: str, flags: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "exists", lambda _: True)
-    monkeypatch.setattr(Path, "read_text", lambda _: f"flags : fpu {flags} sse")
+    monkeypatch.setattr(Path, "read_text", lambda _: f"vendor_id : {vendor}\nflags : fpu {flags} sse")
     assert configs.resolve_precision("auto", torch.device("cpu")) == precision
