@@ -4,6 +4,8 @@ For worlds of tiles, where a patch is a tile: what stands on it is read in one l
 the time that convolutions take. Sizes that do not divide are padded on the right and below, and cropped on the way out.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,6 +39,22 @@ class Patches:
         """The inverse of `cut`."""
         grid = patches.unflatten(1, (self.rows, self.columns)).unflatten(3, (self.side, self.side, -1))
         return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, : self.height, : self.width]
+
+
+class Sites(NamedTuple):
+    """What of an embedding belongs to one patch of the image each: its first features, row by row."""
+
+    rows: int = 0
+    columns: int = 0
+    width: int = 0
+    """Features of each patch."""
+
+    @property
+    def patches(self) -> int:
+        return self.rows * self.columns
+
+
+NO_SITES = Sites()
 
 
 class PatchEncoder(nn.Module):

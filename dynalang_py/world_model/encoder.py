@@ -13,7 +13,7 @@ from dynalang_py.errors import UserError
 from dynalang_py.nn.conv import ConvEncoder, Pyramid
 from dynalang_py.nn.functional import symlog
 from dynalang_py.nn.layers import MLP, Family, Norm, initialise
-from dynalang_py.nn.patches import PatchEncoder, Patches, PrototypeEncoder
+from dynalang_py.nn.patches import NO_SITES, PatchEncoder, Patches, PrototypeEncoder, Sites
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,7 @@ class Encoder(nn.Module):
         self.image: ConvEncoder | PatchEncoder | PrototypeEncoder | None = None
         self.flat: FlatEncoder | None = None
         self.size = 0
-        self.sites = (0, 0)
-        """Number and width of the first features that belong to one patch of the image each."""
+        self.sites = NO_SITES
         if spec.images:
             height, width, channels = merged_image(spec)
             if config.patch:
@@ -71,7 +70,7 @@ class Encoder(nn.Module):
                     self.image = PrototypeEncoder(patches, channels, names)
                 else:
                     self.image = PatchEncoder(patches, channels, config.cnn_depth, family)
-                self.sites = (patches.count, self.image.width)
+                self.sites = Sites(patches.rows, patches.columns, self.image.width)
             else:
                 self.image = ConvEncoder(
                     Pyramid(height, width), channels, config.cnn_depth, family, config.downsample == "pool"

@@ -7,9 +7,10 @@ everything. The map keeps a few numbers for each place. Not in the paper.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn.layers import Family, linear
+from dynalang_py.nn.layers import Family, Norm, initialise, linear
 from dynalang_py.nn.unrolled import Shared
 
 
@@ -23,13 +24,17 @@ class MapConfig:
     """Ways in which everything moves, as a step or a turn moves it."""
     questions: int = 4
     """Things that the cell asks all places alike, as whether this is what was named."""
+    around: int = 0
+    """Numbers that two convolutions make of each place in view and its neighbours, to be asked for too, where things
+    are larger than a patch; 0: what is asked for is in one place."""
 
     def __post_init__(self) -> None:
         for name in ("width", "motions", "questions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.beyond < 0:
-            raise ValueError(f"beyond must be at least 0, got {self.beyond}")
+        for name in ("beyond", "around"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 
 
 class Map(nn.Module):
@@ -39,11 +44,14 @@ class Map(nn.Module):
     Whatever a place shows moves the same way, so a turn that was seen once is known for everything.
     """
 
-    def __init__(self, patches: int, own: int, deter: int, asking: int, config: MapConfig, family: Family) -> None:
-        """patches: how many are in view; own: width of each one's latents; deter: D, width of the cell's state;
-        asking: width of what questions are made of."""
+    def __init__(
+        self, grid: tuple[int, int], own: int, deter: int, asking: int, config: MapConfig, family: Family
+    ) -> None:
+        """grid: rows and columns of the patches in view; own: width of each one's latents; deter: D, width of the
+        cell's state; asking: width of what questions are made of."""
         super().__init__()
-        self.patches, self.width = patches, config.width
+        self.patches, self.width = grid[0] * grid[1], config.width
+        patches = self.patches
         self.places = patches + config.beyond
         self.questions = config.questions
         self.view = patches * config.width
@@ -53,7 +61,8 @@ class Map(nn.Module):
         self.tell = linear(config.width, own, family, bias=False, scale=4 * config.width**0.5)
         self.choose = linear(deter, config.motions, family)
         self.sources = nn.Parameter(0.3 * torch.randn(config.motions, self.places, self.places))
-        self.ask = linear(asking, config.questions * config.width, family, scale=2.0)
+        self.around = Around(grid, config.width, config.around, family) if config.around else None
+        self.ask = linear(asking, config.questions * (config.width + config.around), family, scale=2.0)
 
     def weights(self) -> dict[str, Shared]:
         """What the steps of a loop over time share: each place's shares of all contents (motions, to · from)."""
@@ -82,9 +91,35 @@ class Map(nn.Module):
         (…, places · questions). A question goes to all places alike: what a word means is learned where it counts and
         then known everywhere.
         """
-        question = self.ask(cell).unflatten(-1, (self.questions, self.width))
-        likeness = self._contents(seen, beyond).to(question.dtype) @ question.mT  # (…, places, questions)
+        question = self.ask(cell).unflatten(-1, (self.questions, -1))
+        contents = self._contents(seen, beyond).to(question.dtype)
+        if self.around is not None:
+            near = self.around(contents[..., : self.patches, :])
+            contents = torch.cat([contents, F.pad(near, (0, 0, 0, self.places - self.patches))], -1)
+        likeness = contents @ question.mT  # (…, places, questions)
         return (likeness - likeness.mean(-2, keepdim=True)).flatten(-2)
 
     def _contents(self, seen: Tensor, beyond: Tensor) -> Tensor:
         return torch.cat([seen, beyond], -1).unflatten(-1, (self.places, self.width))
+
+
+class Around(nn.Module):
+    """What each place in view looks like with its neighbours: (…, places, width) → (…, places, channels).
+
+    Two 3×3 convolutions, so a place is read with the two places next to it on every side.
+    """
+
+    def __init__(self, grid: tuple[int, int], width: int, channels: int, family: Family) -> None:
+        super().__init__()
+        self.grid = grid
+        self.first = nn.Conv2d(width, channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        for conv, inputs in ((self.first, width), (self.second, channels)):
+            initialise(conv.weight, 9 * inputs, 9 * channels, family)
+        self.norm = Norm(channels, family)
+
+    def forward(self, contents: Tensor) -> Tensor:
+        lead = contents.shape[:-2]
+        x = contents.flatten(0, -3).unflatten(1, self.grid).permute(0, 3, 1, 2)  # channels last in memory
+        x = F.silu(self.norm(self.first(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return F.silu(self.second(x).permute(0, 2, 3, 1)).flatten(1, 2).unflatten(0, lead)

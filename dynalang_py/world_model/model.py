@@ -94,7 +94,7 @@ class WorldModel(nn.Module):
         self.config = config
         family = config.family
         self.encoder = Encoder(spec, config.encoder, family, config.rssm.classes)
-        named = self.encoder.sites[0] > 0 and config.encoder.prototypes
+        named = self.encoder.sites.patches > 0 and config.encoder.prototypes
         words = config.encoder.units if self.encoder.flat is not None else 0
         self.dynamics = RSSM(self.encoder.size, spec.action_size, config.rssm, family, self.encoder.sites, named, words)
         self.decoder = Decoder(spec, config.encoder, config.rssm, config.decoder, family)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dynalang_py.nn.functional import straight_through, unimix
 from dynalang_py.nn.layers import MLP, Dense, Family, linear
+from dynalang_py.nn.patches import NO_SITES, Sites
 from dynalang_py.nn.random import Noise
 from dynalang_py.nn.unrolled import Shared
 from dynalang_py.world_model.cells import BlockCell, DenseCell
@@ -74,11 +75,11 @@ class RSSMConfig:
 class RSSM(nn.Module):
     """Dynamics behind the project's interface: initial, observe, imagine, feature.
 
-    sites: number and width of the embedding's first features that belong to one patch of the image each. The first
-    latents belong to the patches then, config.patch_stoch to each, and the same small layer gives every patch a say in
-    its own: what a tile looks like is learned from all tiles at once. With a map, deter has what is known of places,
-    which cell, heads and behaviors read instead of the patches' latents. Where the patches are named, one latent of
-    each is its name, which needs no posterior.
+    sites: which of the embedding's first features belong to one patch of the image each. The first latents belong to
+    the patches then, config.patch_stoch to each, and the same small layer gives every patch a say in its own: what a
+    tile looks like is learned from all tiles at once. With a map, deter has what is known of places, which cell, heads
+    and behaviors read instead of the patches' latents. Where the patches are named, one latent of each is its name,
+    which needs no posterior.
 
     words: width of the embedding's last features, which belong to the word that is heard. With an echo of words, deter
     ends with it; heads, behaviors and the map's questions read it, and dreams go on hearing it.
@@ -90,7 +91,7 @@ class RSSM(nn.Module):
         actions: int,
         config: RSSMConfig,
         family: Family,
-        sites: tuple[int, int] = (0, 0),
+        sites: Sites = NO_SITES,
         named: bool = False,
         words: int = 0,
     ) -> None:
@@ -98,17 +99,17 @@ class RSSM(nn.Module):
         self.config = config
         self.actions = actions
         self.sites = sites
-        self.latents = sites[0] * config.patch_stoch + config.stoch  # S
+        self.latents = sites.patches * config.patch_stoch + config.stoch  # S
         stoch, hidden = self.latents * config.classes, config.hidden
         free = config.stoch * config.classes
         own = config.patch_stoch * config.classes
-        self.owned = sites[0] * own
+        self.owned = sites.patches * own
         """How much of the latents, the first of them, belongs to patches."""
-        mapped = sites[0] > 0 and (named or config.mapped)
+        mapped = sites.patches > 0 and (named or config.mapped)
         self.words = words
         self.echo = Echo(words, config.echo, family) if words and config.echo else None
         asking = config.deter + (config.echo if self.echo else 0)
-        self.map = Map(sites[0], own, config.deter, asking, config.map, family) if mapped else None
+        self.map = Map(sites[:2], own, config.deter, asking, config.map, family) if mapped else None
         self.widths = (config.deter, self.map.size if self.map else 0)
         """What moves, with which deter begins: the cell's state and the map. After it comes the echo."""
         self.deter = sum(self.widths) + asking - config.deter
@@ -124,10 +125,10 @@ class RSSM(nn.Module):
             MLP(config.deter, hidden, config.prior_layers, family), linear(hidden, stoch, family)
         )
         self.posterior_in = Dense(config.deter + embed, hidden, family)
-        self.named = sites[0] * named
+        self.named = sites.patches * named
         """How many of the latents, the first ones, are names."""
         self.posterior_out = linear(hidden, free if named else stoch, family)
-        self.site_out = linear(sites[1], own, family) if sites[0] and not named else None
+        self.site_out = linear(sites.width, own, family) if sites.patches and not named else None
         self.embed = embed
         self.feature_size = self.deter + stoch
         if self.map:
@@ -336,7 +337,7 @@ class RSSM(nn.Module):
         bias = self.posterior_out.bias
         if self.site_out is None:
             return bias.expand(*embed.shape[:2], -1)
-        count, width = self.sites
+        count, width = self.sites.patches, self.sites.width
         own = self.site_out(embed[..., : count * width].unflatten(-1, (count, width))).flatten(-2)
         return F.pad(own, (0, len(bias) - own.shape[-1])) + bias
 

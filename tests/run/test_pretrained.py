@@ -190,7 +190,7 @@ def test_what_was_read_replaces_the_patches_of_a_preset(read: Path, tmp_path: Pa
     adopted = adopt(replace(config, model=replace(model, encoder=tiles, rssm=replace(model.rssm, patch_stoch=1))), read)
     agent = build_agent(adopted, StepSpec.from_spaces(*WORLD.spaces()))
     begin_with(agent, adopted, PIECES, RunFolder(tmp_path), Face())
-    assert agent.model.dynamics.sites == (0, 0)
+    assert agent.model.dynamics.sites.patches == 0
 
 
 @pytest.mark.parametrize(("pieces", "text", "ids"), [(PIECES, f"{PIECES[2]} {PIECES[3]}", [2, 3])])

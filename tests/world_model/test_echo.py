@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from dynalang_py.nn.layers import Family
+from dynalang_py.nn.patches import Sites
 from dynalang_py.nn.random import Noise
 from dynalang_py.world_model.echo import FADE, Echo
 from dynalang_py.world_model.map import MapConfig
@@ -33,7 +34,7 @@ def rssm(request: pytest.FixtureRequest, family: Family) -> RSSM:
         map=MapConfig(width=3, beyond=2, motions=2, questions=2),
         echo=WIDTH,
     )
-    return RSSM(PATCHES * PIXELS + WORDS, ACTIONS, config, family, (PATCHES, PIXELS), words=WORDS)
+    return RSSM(PATCHES * PIXELS + WORDS, ACTIONS, config, family, Sites(1, PATCHES, PIXELS), words=WORDS)
 
 
 def window() -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dynalang_py.contract import StepSpec
 from dynalang_py.nn.layers import Family
+from dynalang_py.nn.patches import Sites
 from dynalang_py.nn.random import Noise
 from dynalang_py.world_model.encoder import EncoderConfig
 from dynalang_py.world_model.map import Map, MapConfig
@@ -31,14 +32,14 @@ CONFIG = RSSMConfig(
 @pytest.fixture
 def mapped() -> Map:
     torch.manual_seed(0)
-    return Map(PATCHES, NAMES, CONFIG.deter, CONFIG.deter, CONFIG.map, "dreamer2023")
+    return Map((1, PATCHES), NAMES, CONFIG.deter, CONFIG.deter, CONFIG.map, "dreamer2023")
 
 
 @pytest.fixture(params=["dreamer2023", "dreamer2025"])
 def rssm(request: pytest.FixtureRequest) -> RSSM:
     family: Family = request.param
     torch.manual_seed(0)
-    return RSSM(PATCHES * NAMES + HEARD, ACTIONS, CONFIG, family, (PATCHES, NAMES), named=True)
+    return RSSM(PATCHES * NAMES + HEARD, ACTIONS, CONFIG, family, Sites(1, PATCHES, NAMES), named=True)
 
 
 def window() -> dict[str, Tensor]:
@@ -110,6 +111,54 @@ def test_all_places_are_asked_the_same(mapped: Map) -> None:
     assert not torch.allclose(answers(torch.randn(1, CONFIG.deter)), told)  # what is asked depends on the cell
 
 
+def around(side: int = 5) -> Map:
+    torch.manual_seed(0)
+    return Map((side, side), NAMES, CONFIG.deter, CONFIG.deter, replace(CONFIG.map, around=4), "dreamer2023")
+
+
+def test_a_place_is_asked_for_with_its_neighbours_two_places_far() -> None:
+    """What changes in the middle of one row of patches changes the answers of the places within two of it; and beyond
+    the view only what everything is compared with."""
+    mapped = around(side=7)
+    cell, seen = torch.randn(1, CONFIG.deter), torch.randn(1, 49, mapped.width)
+    other = seen.clone()
+    other[0, 3 * 7 + 1] += 1  # fourth row, second column
+
+    def answers(seen: Tensor) -> Tensor:
+        return mapped.answers(seen.flatten(1), torch.zeros(1, 2 * mapped.width), cell).view(mapped.places, -1)
+
+    change = (answers(other) - answers(seen)).abs()
+    same = change - change[-1]  # a place out of view
+    near = torch.zeros(7, 7, dtype=torch.bool)
+    near[1:6, :4] = True
+    assert (same[:49][near.flatten()].abs() > 1e-6).any(-1).all()
+    torch.testing.assert_close(same[:49][~near.flatten()], torch.zeros(49 - 20, mapped.questions), atol=1e-5, rtol=0)
+
+
+def test_places_of_one_content_differ_by_their_neighbours() -> None:
+    mapped, cell = around(), torch.randn(1, CONFIG.deter)
+    contents = torch.randn(1, 25, mapped.width)
+    contents[0, 12] = contents[0, 6]
+
+    def answers() -> Tensor:
+        return mapped.answers(contents.flatten(1), torch.zeros(1, 2 * mapped.width), cell).view(mapped.places, -1)
+
+    told = answers()
+    assert not torch.allclose(told[12], told[6], atol=1e-3)
+    for asked in mapped.ask.parameters():  # nothing about neighbours
+        asked.data.unflatten(0, (mapped.questions, -1))[:, mapped.width :] = 0
+    told = answers()
+    torch.testing.assert_close(told[12], told[6])
+
+
+def test_steps_of_a_window_look_around_each_for_itself() -> None:
+    mapped = around()
+    cell, seen, beyond = torch.randn(2, 3, CONFIG.deter), torch.randn(2, 3, mapped.view), torch.randn(2, 3, 2 * 3)
+    together = mapped.answers(seen, beyond, cell)
+    alone = mapped.answers(seen[1, 2][None], beyond[1, 2][None], cell[1, 2][None])
+    torch.testing.assert_close(together[1, 2], alone[0])
+
+
 # -- in the belief --------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +209,7 @@ def test_a_map_of_latents_that_are_learned(family: Family) -> None:
     """Two for each patch: the posterior infers them, the map keeps them, the prior expects what the map expects."""
     torch.manual_seed(0)
     config = replace(CONFIG, mapped=True, patch_stoch=2)
-    rssm = RSSM(PATCHES * NAMES + HEARD, ACTIONS, config, family, (PATCHES, NAMES))
+    rssm = RSSM(PATCHES * NAMES + HEARD, ACTIONS, config, family, Sites(1, PATCHES, NAMES))
     assert rssm.map is not None
     posterior, prior = observe(rssm, window())
     assert posterior["logit"].shape == prior["logit"].shape == (BATCH, LENGTH, 2 * PATCHES + CONFIG.stoch, NAMES)
@@ -258,7 +307,7 @@ def test_what_was_seen_is_found_again() -> None:
     """
     torch.manual_seed(0)
     config = RSSMConfig(deter=16, hidden=16, stoch=1, classes=4, patch_stoch=1, map=MapConfig(width=4, beyond=6))
-    rssm = RSSM(2 * 4, 3, config, "dreamer2023", (2, 4), named=True)
+    rssm = RSSM(2 * 4, 3, config, "dreamer2023", Sites(1, 2, 4), named=True)
     optimizer = torch.optim.Adam(rssm.parameters(), 1e-2)
     noise = Noise(torch.device("cpu"), 0)
     batch, length = 32, 10

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dynalang_py.nn.functional import categorical_kl
 from dynalang_py.nn.layers import Family
+from dynalang_py.nn.patches import Sites
 from dynalang_py.nn.random import Noise
 from dynalang_py.world_model.rssm import RSSM, RSSMConfig, State
 
@@ -283,7 +284,7 @@ def test_wrong_settings_are_refused_by_name(field: str, value: Any, reason: str)
 def test_a_patch_has_a_say_in_its_own_latents_alone(family: Family) -> None:
     torch.manual_seed(0)
     sites, width = 3, 4
-    rssm = RSSM(sites * width + 2, ACTIONS, CONFIG, family, (sites, width))
+    rssm = RSSM(sites * width + 2, ACTIONS, CONFIG, family, Sites(1, sites, width))
     assert rssm.latents == sites * CONFIG.patch_stoch + CONFIG.stoch
     torch.nn.init.zeros_(rssm.posterior_out.weight)  # what all features together say
     embed = torch.randn(1, 1, sites * width + 2)
@@ -305,6 +306,6 @@ def test_a_patch_has_a_say_in_its_own_latents_alone(family: Family) -> None:
 
 
 def test_stored_beliefs_hold_the_latents_of_patches() -> None:
-    rssm = RSSM(14, ACTIONS, CONFIG, "dreamer2023", (3, 4))
+    rssm = RSSM(14, ACTIONS, CONFIG, "dreamer2023", Sites(1, 3, 4))
     assert rssm.replay_fields()["stoch"][0] == (rssm.latents,)
     assert rssm.feature(rssm.initial(2)).shape == (2, rssm.feature_size)
