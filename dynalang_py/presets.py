@@ -222,12 +222,12 @@ def langroom() -> Config:
 def vln() -> Config:
     """Walk through houses as instructions say, and stop where they end; `dynalang houses` makes the houses.
 
-    The agent has latents for every patch of what it sees, a map of them, and an echo of the words. A stop is worth as
-    much as a walk of ten metres, where the paper has a thousand: rewards of a step are then not lost beside it. By
-    chance hardly anybody stops at the goal: an expert walks before the first update, and a quarter of the episodes
-    after it, and is imitated, most where it does something new. Its walks are cheap, and many different ones are what
-    it takes not to learn a few by heart. Colours are Habitat's, for the agent may be tested there. As measured, it
-    begins to listen within an hour: results/README.md.
+    The agent has latents for every patch of what it sees, a map of them, which is asked for things larger than a patch,
+    and an echo of the words. A stop is worth as much as a walk of ten metres, where the paper has a thousand: rewards
+    of a step are then not lost beside it. By chance hardly anybody stops at the goal: an expert walks before the first
+    update, and a quarter of the episodes after it, and is imitated, most where it does something new. Its walks are
+    cheap, and many different ones are what it takes not to learn a few by heart. Colours are Habitat's, for the agent
+    may be tested there. As measured, it listens a little after an hour: results/README.md.
     """
     agent = _listener()
     model = agent.model

@@ -69,6 +69,7 @@ WHOLE = [
     *["--model.encoder.patch", "0", "--model.rssm.no-mapped", "--model.rssm.echo", "0", "--model.rssm.stoch", "16"],
     *["--model.rssm.unimix", "0.01", "--model.image-scale", "1", "--model.token-scale", "3"],
     *["--model.foresee-scale", "0", "--optimizer.actor-lr", "None", "--behavior.inflection", "1"],
+    *["--model.rssm.map.around", "0", "--behavior.imitation", "10"],
     *["--prefill", "100000", "--replay.capacity", "500000", "--no-greedy-eval"],
 ]
 """The agent of convolutions that the preset vln was before it kept a map and an echo."""
