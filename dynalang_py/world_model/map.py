@@ -50,8 +50,8 @@ class Map(nn.Module):
         """grid: rows and columns of the patches in view; own: width of each one's latents; deter: D, width of the
         cell's state; asking: width of what questions are made of."""
         super().__init__()
-        self.patches, self.width = grid[0] * grid[1], config.width
-        patches = self.patches
+        patches = grid[0] * grid[1]
+        self.patches, self.width = patches, config.width
         self.places = patches + config.beyond
         self.questions = config.questions
         self.view = patches * config.width
