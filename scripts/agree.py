@@ -8,10 +8,13 @@ Needs habitat-sim: in this interpreter, or in the one that DYNALANG_HABITAT_PYTH
 import argparse
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +37,8 @@ PAIR = ("embree", "habitat")
 EXPERT = Expert()
 VIEWS = 30
 """Places per house."""
+FINE = 200_000
+"""Triangles that the finest scene has at least: a scan's."""
 WORKERS = (0, 1, 2, 4)
 """Processes of one environment each, whose speed is measured; 0: one environment in the script's own."""
 
@@ -92,6 +97,24 @@ def make_scenes(folder: Path, count: int, furniture: Supplier) -> list[Path]:
             write_scene(make_house(name, level, f"agree/{name}", furniture), furniture, folder / name)
             scenes.append(folder / name / f"{name}.glb")
     return scenes
+
+
+def refine(scene: Path, triangles: int) -> Path:
+    """The scene with every triangle cut in four, again and again, until it has as many; written beside it."""
+    loaded = trimesh.load_scene(scene)
+    while faces(loaded) < triangles:
+        for name, mesh in list(loaded.geometry.items()):
+            loaded.geometry[name] = mesh.subdivide()
+    fine = scene.with_stem(f"{scene.stem}_fine")
+    loaded.export(fine)
+    stage = ".stage_config.json"
+    shutil.copy(scene.with_suffix(stage), fine.with_suffix(stage))
+    return fine
+
+
+def faces(scene: trimesh.Scene) -> int:
+    """Triangles of all parts."""
+    return sum(len(mesh.faces) for mesh in scene.geometry.values())
 
 
 def compare(pair: tuple[Simulator, Simulator], scene: Path, found: Found, views: int = VIEWS, seed: int = 0) -> None:
@@ -160,6 +183,22 @@ def time_it(simulator: Simulator, scene: Path, seconds: float = 2.0) -> dict[str
     return found
 
 
+def time_loading(scene: Path) -> dict[str, float]:
+    """Seconds that a new process takes to load a scene in embree: never seen before, and when it lies in the cache."""
+    found = {}
+    for when in ("first, s", "cached, s"):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            found[when] = pool.submit(_load, scene).result()
+    return found
+
+
+def _load(scene: Path) -> float:
+    simulator = make_simulator("embree", Camera(), Body())
+    begin = time.perf_counter()
+    simulator.load(scene)
+    return time.perf_counter() - begin
+
+
 def time_tasks(data: Path, name: str, workers: int, seconds: float = 5.0) -> float:
     """Steps of the whole task, instruction and rewards included, per second: environments in a process each.
 
@@ -210,8 +249,10 @@ def main() -> None:
         scenes = make_scenes(Path(folder), options.houses, supplier)
         for scene in scenes:
             compare(pair, scene, found)
-        sizes = {"small": scenes[0], "large": scenes[-1]}
-        triangles = {size: int(trimesh.load_mesh(scene).faces.shape[0]) for size, scene in sizes.items()}
+        os.environ["XDG_CACHE_HOME"] = folder  # no scene was ever loaded
+        sizes = {"small": scenes[0], "large": scenes[-1], "fine": refine(scenes[-1], FINE)}
+        triangles = {size: faces(trimesh.load_scene(scene)) for size, scene in sizes.items()}
+        loading = {f"{size} house": time_loading(scene) for size, scene in sizes.items()}
         speeds = {
             f"{name}, {size} house": time_it(simulator, scene)
             for size, scene in sizes.items()
@@ -235,6 +276,7 @@ def main() -> None:
         "triangles": triangles,
         "agreement": found.figures(),
         "speed": speeds,
+        "loading in embree": loading,
         "task, steps/s": tasks,
         "cores": os.cpu_count(),
     }

@@ -65,16 +65,9 @@ WALKING = {
 }
 ALONE = ["--prefill", "10000", "--expert-prefill", "0", "--expert-share", "0", "--behavior.imitation", "0"]
 """No demonstration at all."""
-WHOLE = [
-    *["--model.encoder.patch", "0", "--model.rssm.no-mapped", "--model.rssm.echo", "0", "--model.rssm.stoch", "16"],
-    *["--model.rssm.unimix", "0.01", "--model.image-scale", "1", "--model.token-scale", "3"],
-    *["--model.foresee-scale", "0", "--optimizer.actor-lr", "None", "--behavior.inflection", "1"],
-    *["--model.rssm.map.around", "0", "--behavior.imitation", "10"],
-    *["--prefill", "100000", "--replay.capacity", "500000", "--no-greedy-eval"],
-]
-"""The agent of convolutions that the preset vln was before it kept a map and an echo."""
-GOTO = ["--level", "goto", "--train", "600", "--instructions", "1", "--val-seen-paths", "1", "--furniture", "builtin"]
-ROOMS = ["--level", "rooms", "--furniture", "builtin"]
+MANY = ["--train", "600", "--instructions", "1", "--val-seen-paths", "1", "--furniture", "builtin"]
+GOTO = ["--level", "goto", *MANY]
+ROOMS = ["--level", "rooms", *MANY]
 
 
 def _walking(houses: list[str], minutes: str, level: str, *extra: str) -> Experiment:
@@ -134,8 +127,8 @@ EXPERIMENTS = {
     "homegrid-posterior": _tidying("60", ", rewards not foreseen", *UNFORESEEN),
     "homegrid-convolutions": _tidying("20", ", neither tiles nor foreseen rewards", *UNFORESEEN, *CONVOLUTIONS),
     "vln-goto": _walking(GOTO, "60", "goto: to a thing in the same room", "--env.max-steps", "60"),
-    "vln-rooms": _walking(ROOMS, "15", "rooms, with demonstrations", *WHOLE),
-    "vln-rooms-alone": _walking(ROOMS, "15", "rooms, without demonstrations", *WHOLE, *ALONE),
+    "vln-rooms": _walking(ROOMS, "60", "rooms, with demonstrations"),
+    "vln-rooms-alone": _walking(ROOMS, "60", "rooms, without demonstrations", *ALONE),
 }
 
 
