@@ -32,6 +32,7 @@ from dynalang_py.envs.vln.houses.house import make_house, write_scene
 from dynalang_py.envs.vln.houses.plan import LEVELS
 from dynalang_py.envs.vln.houses.suppliers import find_supplier
 from dynalang_py.envs.vln.simulator import Body, Camera, Pose, Simulator, SimulatorName, make_simulator
+from dynalang_py.envs.vln.stage import stage_file
 
 PAIR = ("embree", "habitat")
 EXPERT = Expert()
@@ -107,8 +108,7 @@ def refine(scene: Path, triangles: int) -> Path:
             loaded.geometry[name] = mesh.subdivide()
     fine = scene.with_stem(f"{scene.stem}_fine")
     loaded.export(fine)
-    stage = ".stage_config.json"
-    shutil.copy(scene.with_suffix(stage), fine.with_suffix(stage))
+    shutil.copy(stage_file(scene), stage_file(fine))
     return fine
 
 
@@ -249,7 +249,7 @@ def main() -> None:
         scenes = make_scenes(Path(folder), options.houses, supplier)
         for scene in scenes:
             compare(pair, scene, found)
-        os.environ["XDG_CACHE_HOME"] = folder  # no scene was ever loaded
+        os.environ["XDG_CACHE_HOME"] = folder  # where no scene lies yet
         sizes = {"small": scenes[0], "large": scenes[-1], "fine": refine(scenes[-1], FINE)}
         triangles = {size: faces(trimesh.load_scene(scene)) for size, scene in sizes.items()}
         loading = {f"{size} house": time_loading(scene) for size, scene in sizes.items()}
