@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn.layers import BlockLinear, Dense, Family, Norm, initialise, linear
+from dynalang_py.nn import fused
+from dynalang_py.nn.layers import BlockLinear, Dense, Family, NormSiLU, initialise, linear
 
 _MULTIPLES_2025 = (2, 3, 4, 4)  # channels of a stage in units of the depth; later stages repeat the last
 
@@ -77,7 +78,7 @@ class ConvEncoder(nn.Module):
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
             self.convs.append(conv.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-            self.norms.append(Norm(after, family))
+            self.norms.append(NormSiLU(after, family))
         self.size = widths[-1] * math.prod(pyramid.smallest)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class ConvEncoder(nn.Module):
             x = conv(x)
             if self.pool:
                 x = F.max_pool2d(x, 2)
-            x = F.silu(norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+            x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
@@ -130,14 +131,25 @@ class Doubling(nn.Module):
             phases = self.weight.flatten(2) @ self.spread  # (out, in, 36)
         phases = phases.unflatten(-1, (4, 3, 3)).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (4·out, in, 3, 3)
         phases = phases.contiguous(memory_format=torch.channels_last)
-        out = F.conv2d(x.permute(0, 3, 1, 2), phases, padding=1).permute(0, 2, 3, 1).unflatten(-1, (4, -1))
-        return out if self.bias is None else out + self.bias
+        bias = None if self.bias is None else self.bias.repeat(4)
+        return F.conv2d(x.permute(0, 3, 1, 2), phases, bias, padding=1).permute(0, 2, 3, 1).unflatten(-1, (4, -1))
 
 
 def interleave(phases: Tensor) -> Tensor:
     """(N, h, w, 4, C) → (N, 2h, 2w, C)."""
+    if fused.serves(phases):
+        return fused.interleave(phases)
     n, height, width, _, channels = phases.shape
     return phases.view(n, height, width, 2, 2, channels).transpose(2, 3).reshape(n, 2 * height, 2 * width, channels)
+
+
+class NormSiLUInterleave(NormSiLU):
+    """A norm over channels and a SiLU, then the phases of Doubling side by side: (N, h, w, 4, C) → (N, 2h, 2w, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_fused(x):
+            return fused.norm_silu_interleave(x, self.scale, self.bias, self.epsilon)
+        return interleave(super().forward(x))
 
 
 class ConvDecoder(nn.Module):
@@ -152,12 +164,12 @@ class ConvDecoder(nn.Module):
         self.norms = nn.ModuleList()
         for before, after in itertools.pairwise(widths):
             self.convs.append(Doubling(before, after, family, bias=family == "dreamer2025"))
-            self.norms.append(Norm(after, family))
+            self.norms.append(NormSiLUInterleave(after, family))
         self.last = Doubling(widths[-1], channels, family, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = interleave(F.silu(norm(conv(x))))
+            x = norm(conv(x))
         return interleave(self.last(x))[:, : self.pyramid.height, : self.pyramid.width].float()
 
 
@@ -192,11 +204,11 @@ class ImageDecoder2025(nn.Module):
         size = self.net.inputs * math.prod(pyramid.smallest)
         self.from_deter = BlockLinear(deter, size, blocks, fan_in=deter)
         self.from_stoch = nn.Sequential(Dense(stoch, 2 * units, "dreamer2025"), linear(2 * units, size, "dreamer2025"))
-        self.norm = Norm(self.net.inputs, "dreamer2025")
+        self.norm = NormSiLU(self.net.inputs, "dreamer2025")
 
     def forward(self, deter: Tensor, stoch: Tensor) -> Tensor:
         height, width = self.net.pyramid.smallest
         # Block g writes its share of the channels at every position of the map.
         own = self.from_deter(deter).unflatten(-1, (self.from_deter.blocks, height, width, -1))
         x = own.permute(0, 2, 3, 1, 4).flatten(3) + self.from_stoch(stoch).unflatten(-1, (height, width, -1))
-        return self.net(F.silu(self.norm(x)))
+        return self.net(self.norm(x))

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dynalang_py.nn import fused
+
 
 def symlog(x: Tensor) -> Tensor:
     """sign(x) · ln(1 + |x|): compresses large magnitudes, identity near zero (DreamerV3 eq. 9, arXiv 2301.04104)."""
@@ -70,6 +72,13 @@ def straight_through(log_prob: Tensor, noise: Tensor) -> Tensor:
     """The same samples with the gradient of the probabilities (Bengio et al., arXiv 1308.3432)."""
     sample: Tensor = _StraightThrough.apply(log_prob, noise)
     return sample
+
+
+def draw_mixed(logits: Tensor, share: float, noise: Tensor) -> Tensor:
+    """straight_through(unimix(logits, share), noise), in one pass over memory where nothing wants the gradient."""
+    if fused.draws(logits) and not (torch.is_grad_enabled() and logits.requires_grad):
+        return fused.draw(logits, noise, share)
+    return straight_through(unimix(logits, share), noise)
 
 
 class _StraightThrough(torch.autograd.Function):

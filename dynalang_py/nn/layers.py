@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynalang_py.nn import fused
+
 Family = Literal["dreamer2023", "dreamer2025"]
 """dreamer2023: LayerNorm, no bias before a norm, fan-average. dreamer2025: RMSNorm, bias everywhere, fan-in."""
 
@@ -31,32 +33,46 @@ class Norm(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width)) if family == "dreamer2023" else None
+        self.epsilon = 1e-3 if family == "dreamer2023" else 1e-4
 
     def forward(self, x: Tensor) -> Tensor:
         if self.bias is not None:
-            return F.layer_norm(x, self.scale.shape, self.scale, self.bias, eps=1e-3)
-        rms: Tensor = _RMSNorm.apply(x, self.scale)
+            return F.layer_norm(x, self.scale.shape, self.scale, self.bias, self.epsilon)
+        rms: Tensor = _RMSNorm.apply(x, self.scale, self.epsilon)
         return rms
+
+
+class NormSiLU(Norm):
+    """A norm, and the SiLU that follows it nearly everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_fused(x):
+            return fused.norm_silu(x, self.scale, self.bias, self.epsilon)
+        return F.silu(super().forward(x))
+
+    def is_fused(self, x: Tensor) -> bool:
+        """Whether nn/fused.py serves this input."""
+        return fused.serves(x) and self.scale.dtype == torch.float32
 
 
 class _RMSNorm(torch.autograd.Function):
     """x / √(mean x² + ε) · scale, with statistics in float32 and one pass less over memory than autograd would make."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, epsilon: float) -> Tensor:
         square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square()
-        inverse = (square / x.shape[-1] + 1e-4).rsqrt().to(x.dtype)
+        inverse = (square / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
         normed = x * inverse
         ctx.save_for_backward(normed, inverse, scale)
         return normed * scale.to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         normed, inverse, scale = ctx.saved_tensors
         scale_grad = (grad * normed).flatten(0, -2).sum(0, dtype=scale.dtype)
         grad = grad * scale.to(grad.dtype)
         along = (grad * normed).mean(-1, keepdim=True)
-        return torch.addcmul(grad, normed, along, value=-1).mul_(inverse), scale_grad
+        return torch.addcmul(grad, normed, along, value=-1).mul_(inverse), scale_grad, None
 
 
 def linear(inputs: int, outputs: int, family: Family, *, bias: bool = True, scale: float = 1.0) -> nn.Linear:
@@ -74,10 +90,10 @@ class Dense(nn.Module):
     def __init__(self, inputs: int, outputs: int, family: Family) -> None:
         super().__init__()
         self.linear = linear(inputs, outputs, family, bias=family == "dreamer2025")
-        self.norm = Norm(outputs, family)
+        self.norm = NormSiLU(outputs, family)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(self.norm(self.linear(x)))
+        return self.norm(self.linear(x))
 
     def columns(self, widths: Sequence[int], part: int) -> Tensor:
         """The columns of the weight that read input `part` (of the given widths, side by side): (outputs, width).
@@ -90,7 +106,7 @@ class Dense(nn.Module):
 
     def finish(self, x: Tensor) -> Tensor:
         """Bias, norm and SiLU on the summed shares."""
-        return F.silu(self.norm(x if self.linear.bias is None else x + self.linear.bias))
+        return self.norm(x if self.linear.bias is None else x + self.linear.bias)
 
 
 class MLP(nn.Sequential):

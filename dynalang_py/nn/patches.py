@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn.layers import Dense, Family, Norm, linear
+from dynalang_py.nn.layers import Dense, Family, NormSiLU, linear
 
 SAME = 1e-4
 """Mean squared difference, of pixels in a range of 1, up to which two patches count as one."""
@@ -128,7 +128,7 @@ class PatchDecoder(nn.Module):
         self.patches, self.own = patches, own
         self.from_deter = linear(deter, patches.count * 2 * depth, family)
         self.from_own = linear(own, 2 * depth, family, bias=False)
-        self.norm = Norm(2 * depth, family)
+        self.norm = NormSiLU(2 * depth, family)
         self.net = nn.Sequential(
             Dense(2 * depth, 4 * depth, family), linear(4 * depth, patches.side**2 * channels, family)
         )
@@ -137,7 +137,7 @@ class PatchDecoder(nn.Module):
         count = self.patches.count
         start = self.from_deter(deter).unflatten(-1, (count, -1))
         start = start + self.from_own(stoch[:, : count * self.own].unflatten(-1, (count, self.own)))
-        return self.patches.join(self.net(F.silu(self.norm(start)))).float()
+        return self.patches.join(self.net(self.norm(start))).float()
 
 
 class PrototypeDecoder(nn.Module):

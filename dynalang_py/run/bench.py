@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dynalang_py.agent import PARTS, Agent
 from dynalang_py.config import Device, Precision, resolve_device, resolve_precision
 from dynalang_py.contract import StepSpec
+from dynalang_py.nn import fused
 from dynalang_py.nn.layers import Family
 from dynalang_py.run.machine import keep_freed_memory
 from dynalang_py.sizes import parts
@@ -80,6 +81,8 @@ class Result:
     parameters: int
     precision: str
     compiled: bool
+    fused: bool
+    """Whether nn/fused.cpp computes what stands between matrix products."""
 
 
 def main(config: BenchConfig) -> None:
@@ -112,7 +115,7 @@ _ROWS: dict[str, Callable[[Result], str]] = {
     "share of the matmul peak": lambda r: f"{r.matmul_share:.0%}",
     "GFLOP in matmuls": lambda r: f"{r.matmul_gflop:,.0f}",
     "parameters": lambda r: f"{r.parameters:,}",
-    "precision": lambda r: r.precision + (", compiled" if r.compiled else ""),
+    "precision": lambda r: r.precision + ", compiled" * r.compiled + ", fused" * r.fused,
     "first update, s": lambda r: f"{r.first_update_s:.1f}",
     "an update, ms": lambda r: f"{1e3 * r.seconds:.0f}",
 }
@@ -147,6 +150,7 @@ def bench(config: BenchConfig, family: Family) -> Result:
         parameters=agent.parameter_table()["total"],
         precision=precision,
         compiled=config.compile,
+        fused=device.type == "cpu" and fused.available(),
     )
 
 

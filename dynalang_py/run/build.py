@@ -7,6 +7,7 @@ import torch
 from dynalang_py.agent import Agent
 from dynalang_py.config import Config, resolve_device, resolve_precision
 from dynalang_py.contract import StepSpec
+from dynalang_py.nn import fused
 from dynalang_py.replay import Replay
 
 
@@ -37,3 +38,13 @@ def build_replay(config: Config, spec: StepSpec, agent: Agent, path: Path) -> Re
         context=agent.replay_context,
         seed=config.seed,
     )
+
+
+def computes(device: torch.device, precision: str, *, compiled: bool) -> str:
+    """How updates are computed here, in words."""
+    words = [device.type, precision] + ["compiled"] * compiled
+    if device.type == "cpu":
+        words.append(
+            "fused kernels" if fused.available() else "no fused kernels (they need a C++ compiler such as g++)"
+        )
+    return ", ".join(words)

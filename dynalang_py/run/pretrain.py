@@ -12,6 +12,7 @@ from dynalang_py import config as configs
 from dynalang_py.agent import NonFiniteError
 from dynalang_py.errors import UserError
 from dynalang_py.run import checkpoint as checkpoints
+from dynalang_py.run.build import computes
 from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.console import Face, duration
 from dynalang_py.run.counters import ReadingCounters
@@ -288,7 +289,7 @@ class Pretrainer(Loop):
             ("text", f"{len(train):,} tokens in {train.documents:,} documents"),
             ("held out", f"{len(valid):,} tokens in {valid.documents:,} documents"),
             *((f"{name}, held out", shown(values)) for name, values in self.baselines.items()),
-            ("device", f"{device.type}, {self.reader.precision}"),
+            ("device", computes(device, self.reader.precision, compiled=False)),
             ("folder", str(self.folder.path)),
         ]
         begun = f"Going on at update {self.at:,}"

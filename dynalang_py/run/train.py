@@ -15,7 +15,7 @@ from dynalang_py.config import Config
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError
 from dynalang_py.run import checkpoint as checkpoints
-from dynalang_py.run.build import build_agent, build_replay
+from dynalang_py.run.build import build_agent, build_replay, computes
 from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.console import Face, duration
 from dynalang_py.run.counters import Counters
@@ -284,7 +284,7 @@ class Trainer(Loop):
             ("replay", f"{self.replay.gigabytes:.3g} GB on disk, {len(self.replay):,} steps held"),
             ("updates per environment step", f"{config.updates_per_step:.4g}"),
             ("environments", f"{config.envs} x {config.env.task}" + (", a process each" if config.processes else "")),
-            ("device", f"{agent.type}, {precision}" + (", compiled" if config.compile else "")),
+            ("device", computes(agent, precision, compiled=config.compile)),
             ("folder", str(self.folder.path)),
         ]
         begun = f"Going on at step {self.counters.steps:,}"

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn.layers import BlockLinear, Dense, Family, Norm, initialise, linear
+from dynalang_py.nn import fused
+from dynalang_py.nn.layers import BlockLinear, Dense, Family, Norm, NormSiLU, initialise, linear
 from dynalang_py.nn.unrolled import Shared
 
 
@@ -35,8 +36,7 @@ class DenseCell(nn.Module):
         x = torch.cat([deter.to(x.dtype), x], -1)
         if self.bottleneck is not None:
             x = self.bottleneck(x)
-        reset, candidate, update = self.norm(weights["gates"](x)).chunk(3, -1)
-        return _gru(reset, candidate, update, deter)
+        return _gru(self.norm(weights["gates"](x)).unflatten(-1, (3, -1)), deter)
 
 
 class BlockCell(nn.Module):
@@ -56,7 +56,7 @@ class BlockCell(nn.Module):
         self.own = BlockLinear(deter, deter, blocks, fan_in, bias=False)
         self.shared = linear(3 * hidden, deter, family)
         initialise(self.shared.weight, fan_in, deter, family)
-        self.norm = Norm(deter, family)
+        self.norm = NormSiLU(deter, family)
         self.gates = BlockLinear(deter, 3 * deter, blocks, fan_in=deter)
 
     def read_action(self, action: Tensor) -> Tensor:
@@ -75,16 +75,20 @@ class BlockCell(nn.Module):
         """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
         read = [self.from_deter.finish(weights["deter"](deter)), self.from_stoch.finish(weights["stoch"](stoch)), move]
         mixed = weights["all"](torch.cat(read, -1)) + self.shared.bias
-        hidden = F.silu(self.norm(self.own(deter) + mixed))
-        gates = self.gates(hidden).unflatten(-1, (self.blocks, 3, -1)).movedim(-2, 0)  # (3, B, G, D / G)
-        reset, candidate, update = gates.flatten(-2).unbind(0)
-        return _gru(reset, candidate, update, deter)
+        hidden = self.norm(self.own(deter) + mixed)
+        gates = self.gates(hidden).unflatten(-1, (self.blocks, 3, -1))  # (B, G, 3, D / G)
+        return _gru(gates, deter.unflatten(-1, (self.blocks, -1))).flatten(-2)
 
 
-def _gru(reset: Tensor, candidate: Tensor, update: Tensor, deter: Tensor) -> Tensor:
+def _gru(gates: Tensor, deter: Tensor) -> Tensor:
+    """gates (…, 3, width), before their non-linearity, and the state (…, width) → the next state."""
+    deter = deter.to(gates.dtype)
+    if fused.serves(gates, deter):
+        return fused.gru(gates, deter)
+    reset, candidate, update = gates.unbind(-2)
     candidate = (reset.sigmoid() * candidate).tanh()
     update = (update - 1).sigmoid()  # biased towards remembering
-    return torch.lerp(deter.to(candidate.dtype), candidate, update)
+    return torch.lerp(deter, candidate, update)
 
 
 def _bounded(action: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError
 from dynalang_py.nn.conv import ConvEncoder, Pyramid
 from dynalang_py.nn.functional import symlog
-from dynalang_py.nn.layers import MLP, Family, Norm, initialise
+from dynalang_py.nn.layers import MLP, Family, NormSiLU, initialise
 from dynalang_py.nn.patches import NO_SITES, PatchEncoder, Patches, PrototypeEncoder, Sites
 
 
@@ -121,7 +121,7 @@ class FlatEncoder(nn.Module):
         self.table = nn.Parameter(torch.empty(inputs, config.units))
         initialise(self.table, inputs, config.units, family)
         self.bias = nn.Parameter(torch.zeros(config.units)) if family == "dreamer2025" else None
-        self.norm = Norm(config.units, family)
+        self.norm = NormSiLU(config.units, family)
         self.mlp = MLP(config.units, config.units, config.layers - 1, family)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -135,7 +135,7 @@ class FlatEncoder(nn.Module):
             parts.append(F.embedding(batch["token"].long(), self.table[-self.spec.vocab :]))
         if self.bias is not None:
             parts.append(self.bias)
-        return self.mlp(F.silu(self.norm(torch.stack(torch.broadcast_tensors(*parts)).sum(0))))
+        return self.mlp(self.norm(torch.stack(torch.broadcast_tensors(*parts)).sum(0)))
 
 
 def merged_image(spec: StepSpec) -> tuple[int, int, int]:

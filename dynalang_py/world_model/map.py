@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn.layers import Family, Norm, initialise, linear
+from dynalang_py.nn.layers import Family, NormSiLU, initialise, linear
 from dynalang_py.nn.unrolled import Shared
 
 
@@ -116,10 +116,10 @@ class Around(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         for conv, inputs in ((self.first, width), (self.second, channels)):
             initialise(conv.weight, 9 * inputs, 9 * channels, family)
-        self.norm = Norm(channels, family)
+        self.norm = NormSiLU(channels, family)
 
     def forward(self, contents: Tensor) -> Tensor:
         lead = contents.shape[:-2]
         x = contents.flatten(0, -3).unflatten(1, self.grid).permute(0, 3, 1, 2)  # channels last in memory
-        x = F.silu(self.norm(self.first(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        x = self.norm(self.first(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return F.silu(self.second(x).permute(0, 2, 3, 1)).flatten(1, 2).unflatten(0, lead)

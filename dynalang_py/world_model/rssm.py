@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn.functional import straight_through, unimix
+from dynalang_py.nn.functional import draw_mixed, straight_through, unimix
 from dynalang_py.nn.layers import MLP, Dense, Family, linear
 from dynalang_py.nn.patches import NO_SITES, Sites
 from dynalang_py.nn.random import Noise
@@ -289,7 +289,8 @@ class RSSM(nn.Module):
         """
         deter = self._move(deter, stoch, move, weights)
         hidden = self.posterior_in.finish(weights["own"](deter[..., : self.config.deter]) + seen)
-        logit = self._latents(weights["latents"](hidden) + lean)
+        logits = weights["latents"](hidden) + lean
+        logit = unimix(logits.unflatten(-1, (-1, self.config.classes)), self.config.unimix)
         stoch = straight_through(logit, draw).flatten(-2).to(deter.dtype)
         return deter, torch.cat([names.to(stoch.dtype), stoch], -1) if self.named else stoch, logit
 
@@ -298,17 +299,21 @@ class RSSM(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """One step of imagine: action (B, A), noise (B, S, 1) → next deter (B, D), next stoch (B, S·K)."""
         deter = self._move(deter, stoch, self.cell.read_action(action), weights)
-        logit = self.prior(deter)
-        return deter, straight_through(logit, draw).flatten(-2).to(deter.dtype)
+        stoch = draw_mixed(self._expected(deter), self.config.unimix, draw)
+        return deter, stoch.flatten(-2).to(deter.dtype)
 
     def prior(self, deter: Tensor) -> Tensor:
         """deter (…, D) → log-probabilities (…, S, K)."""
+        return unimix(self._expected(deter), self.config.unimix)
+
+    def _expected(self, deter: Tensor) -> Tensor:
+        """deter (…, D) → the prior's logits (…, S, K)."""
         cell, known = deter.split(self.widths, -1)
         logits: Tensor = self.prior_net(cell)
         if self.map:
             names = self.map.expect(known)
             logits = logits + F.pad(names, (0, logits.shape[-1] - names.shape[-1]))
-        return self._latents(logits)
+        return logits.unflatten(-1, (-1, self.config.classes))
 
     def _move(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
         """deter (B, D) and stoch (B, S·K) of a step, the action as the cell reads it → next deter."""
@@ -340,9 +345,6 @@ class RSSM(nn.Module):
         count, width = self.sites.patches, self.sites.width
         own = self.site_out(embed[..., : count * width].unflatten(-1, (count, width))).flatten(-2)
         return F.pad(own, (0, len(bias) - own.shape[-1])) + bias
-
-    def _latents(self, logits: Tensor) -> Tensor:
-        return unimix(logits.unflatten(-1, (-1, self.config.classes)), self.config.unimix)
 
     def _start(self, batch: int, length: int, noise: Noise) -> tuple[Tensor, Tensor]:
         """The belief that a reset puts in place: deter (D,), stoch (B, T, S·K), drawn anew for every step."""

@@ -23,6 +23,7 @@ from PIL import Image
 
 from dynalang_py.envs.vln.stage import stage_frame
 from dynalang_py.errors import UserError
+from dynalang_py.files import user_cache
 
 logger = logging.getLogger("dynalang.envs")
 
@@ -122,8 +123,7 @@ def cached(kind: type[Arrays], key: str, make: Callable[[], Arrays]) -> Arrays:
 
     Processes share what they only read; what one of them writes stays its own.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "dynalang_py" / "scenes" / key
+    folder = user_cache() / "scenes" / key
     names = [item.name for item in fields(kind)]  # type: ignore[arg-type]
     if not folder.is_dir():
         arrays = make()

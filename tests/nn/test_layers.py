@@ -56,7 +56,7 @@ def test_the_shares_of_the_inputs_add_up_to_the_layer(family: Family) -> None:
     widths = (4, 2, 3)
     shares = [F.linear(part, layer.columns(widths, i)) for i, part in enumerate(x.split(list(widths), -1))]
     torch.testing.assert_close(layer.finish(torch.stack(shares).sum(0)), layer(x))
-    torch.testing.assert_close(layer(x), F.silu(layer.norm(layer.linear(x))))
+    torch.testing.assert_close(layer(x), F.silu(Norm.forward(layer.norm, layer.linear(x))))
 
 
 def test_a_block_layer_is_a_block_diagonal_matrix() -> None:

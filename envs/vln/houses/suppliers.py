@@ -1,6 +1,5 @@
 """Which furniture is used: built-in shapes, or Sweet Home 3D's models where they are, or come from where they are."""
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +9,7 @@ from dynalang_py.envs.vln.houses.builtin import BuiltIn
 from dynalang_py.envs.vln.houses.furnish import Supplier
 from dynalang_py.envs.vln.houses.sweethome import SweetHome
 from dynalang_py.errors import UserError, nearest
+from dynalang_py.files import user_cache
 
 PACKAGE = "sweethome3d-furniture"
 INSTALLED = Path("/usr/share/sweethome3d/furniture")
@@ -46,8 +46,7 @@ def find_supplier(furniture: str) -> Supplier:
 
 def cache() -> Path:
     """Where downloaded catalogues are kept."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "dynalang_py" / "furniture"
+    return user_cache() / "furniture"
 
 
 def download(folder: Path) -> None:

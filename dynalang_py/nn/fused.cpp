@@ -1,0 +1,398 @@
+// What stands between two matrix products, in one pass over memory each. nn/fused.py compiles and explains it.
+//
+// Numbers come as float or bfloat16 (a flag says which) and are computed with as float, sixteen at a time, in the
+// vector types of GCC and Clang. Rows are shared out among threads in the order they lie in, so that the same number
+// of threads gives the same sums.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int64_t LANES = 16;
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES)));
+typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+
+struct bfloat16 {
+    uint16_t bits;
+};
+
+struct Block {
+    char bytes[64];
+};
+
+// bfloat16 is the upper half of a float. Compilers that know no better instruction for it than they find themselves
+// take several; narrowing rounds to the nearest, ties to even.
+inline Floats widened(Halves x) {
+#ifdef __AVX512F__
+    return (Floats)(_mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)x) << 16);
+#else
+    return (Floats)(__builtin_convertvector(x, Bits) << 16);
+#endif
+}
+
+inline Halves narrowed(Floats x) {
+#ifdef __AVX512BF16__
+    return (Halves)_mm512_cvtneps_pbh((__m512)x);
+#else
+    Bits bits = (Bits)x;
+    return __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, Halves);
+#endif
+}
+
+// The next sixteen numbers of a row, or the `left` ones it still has and zeros.
+inline Floats load(const float* from, int64_t left) {
+    Floats x = {};
+    if (left >= LANES)
+        std::memcpy(&x, from, sizeof x);
+    else
+        std::memcpy(&x, from, left * 4);
+    return x;
+}
+
+inline Floats load(const bfloat16* from, int64_t left) {
+    Halves x = {};
+    if (left >= LANES)
+        std::memcpy(&x, from, sizeof x);
+    else
+        std::memcpy(&x, from, left * 2);
+    return widened(x);
+}
+
+inline void store(float* to, Floats x, int64_t left) {
+    if (left >= LANES)
+        std::memcpy(to, &x, sizeof x);
+    else
+        std::memcpy(to, &x, left * 4);
+}
+
+inline void store(bfloat16* to, Floats x, int64_t left) {
+    Halves rounded = narrowed(x);
+    if (left >= LANES)
+        std::memcpy(to, &rounded, sizeof rounded);
+    else
+        std::memcpy(to, &rounded, left * 2);
+}
+
+// Calls body(i, left) for each sixteen numbers of a row; what is left is a constant but for the last few.
+template <typename Body>
+inline void each(int64_t width, Body body) {
+    int64_t i = 0;
+    for (; i + LANES <= width; i += LANES) body(i, std::integral_constant<int64_t, LANES>{});
+    if (i < width) body(i, width - i);
+}
+
+#ifdef __clang__
+#define MOVED(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
+#else
+#define MOVED(x, ...) __builtin_shuffle(x, Whole{__VA_ARGS__})
+#endif
+
+inline float sum(Floats x) {
+    x += MOVED(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    x += MOVED(x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    x += MOVED(x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    x += MOVED(x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    return x[0];
+}
+
+inline float largest(Floats x) {
+    auto more = [&](Floats y) { x = x > y ? x : y; };
+    more(MOVED(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    more(MOVED(x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    more(MOVED(x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    more(MOVED(x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    return x[0];
+}
+
+constexpr Floats ORDER = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+
+// Each number and all before it.
+inline Floats running(Floats x) {
+    auto after = [](Floats y, float places) { return ORDER > places ? y : Floats{}; };
+    x += after(MOVED(x, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14), 1);
+    x += after(MOVED(x, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13), 2);
+    x += after(MOVED(x, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), 4);
+    x += after(MOVED(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7), 8);
+    return x;
+}
+
+// Zeros for the numbers that are left of a row, and a value for those that are none.
+inline Floats beyond(int64_t left, float value) {
+    return ORDER > float(left) ? value + Floats{} : Floats{};
+}
+
+// e^x within two units in the last place; beyond ±87 it stays at the ends. NaN stays NaN.
+inline Floats power(Floats x) {
+    x = x < -87.0f ? -87.0f + Floats{} : x;
+    x = x > 87.0f ? 87.0f + Floats{} : x;
+    constexpr float ROUND = 12582912.0f;  // 1.5 · 2²³: adding it leaves no room for a fraction
+    Floats whole = (x * 1.44269504f + ROUND) - ROUND;
+    Floats rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    Floats p = 1.9875691500e-4f * rest + 1.3981999507e-3f;
+    p = p * rest + 8.3334519073e-3f;
+    p = p * rest + 4.1665795894e-2f;
+    p = p * rest + 1.6666665459e-1f;
+    p = p * rest + 5.0000001201e-1f;
+    p = p * rest * rest + rest + 1.0f;
+    return (Floats)((Whole)p + (__builtin_convertvector(whole, Whole) << 23));
+}
+
+inline Floats sigmoid(Floats x) { return 1.0f / (1.0f + power(-x)); }
+
+inline Floats tanh(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+
+template <typename T>
+T one();
+template <>
+inline float one() {
+    return 1.0f;
+}
+template <>
+inline bfloat16 one() {
+    return {0x3f80};
+}
+
+constexpr int64_t MOST_CLASSES = 1024;  // fused.py sends no more
+constexpr int64_t CHUNK = 256;  // rows whose slopes are summed before they join the sum of all: fewer roundings
+
+// Where a row goes: to its own place, or, if rows are the four phases (upper and lower, left and right) of each pixel of
+// a map so many pixels wide, to where its pixel is in the map of twice the size.
+inline int64_t place(int64_t row, int64_t doubling) {
+    if (!doubling) return row;
+    int64_t pixel = row / 4, line = pixel / doubling, lower = row / 2 % 2;
+    return ((2 * line + lower) * doubling + pixel % doubling) * 2 + row % 2;
+}
+
+// So many rows at once that they stay in the nearest cache: what one row waits for, others fill.
+inline int64_t together(int64_t width) { return width < 256 ? 4096 / width : 16; }
+
+template <bool centred, typename T>
+void norm_silu(const T* x, const float* scale, const float* offset, T* y, float* stats, int64_t rows, int64_t width,
+               int64_t doubling, float epsilon, int threads) {
+    int64_t group = together(width);
+#pragma omp parallel for num_threads(threads)
+    for (int64_t start = 0; start < rows; start += group) {
+        int64_t end = start + group < rows ? start + group : rows;
+        for (int64_t row = start; row < end; row++) {
+            const T* in = x + row * width;
+            float mean = 0;
+            if (centred) {
+                Floats level = {};
+                each(width, [&](int64_t i, auto left) { level += load(in + i, left); });
+                mean = sum(level) / float(width);
+            }
+            Floats squares = {};
+            each(width, [&](int64_t i, auto left) {
+                Floats away = load(in + i, left) - mean;
+                squares += away * away;
+            });
+            float square = sum(squares);
+            if (centred && width % LANES) square -= float(LANES - width % LANES) * mean * mean;  // of what is no number
+            stats[2 * row] = mean;
+            stats[2 * row + 1] = 1.0f / std::sqrt(square / float(width) + epsilon);
+        }
+        for (int64_t row = start; row < end; row++) {
+            const T* in = x + row * width;
+            T* out = y + place(row, doubling) * width;
+            float mean = stats[2 * row], inverse = stats[2 * row + 1];
+            each(width, [&](int64_t i, auto left) {
+                Floats n = (load(in + i, left) - mean) * inverse * load(scale + i, left);
+                if (centred) n += load(offset + i, left);
+                store(out + i, n * sigmoid(n), left);
+            });
+        }
+    }
+}
+
+// sums: per thread the slopes of scale and offset, and room for three rows; zeros at first.
+template <bool centred, typename T>
+void norm_silu_back(const T* x, const float* scale, const float* offset, const float* stats, const T* slope, T* out,
+                    float* sums, int64_t rows, int64_t width, int64_t doubling, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int thread = 0; thread < threads; thread++) {
+        float* total = sums + 5 * width * thread;
+        float *scales = total + 2 * width, *offsets = scales + width, *inner = offsets + width;
+        int64_t end = rows * (thread + 1) / threads;
+        for (int64_t start = rows * thread / threads; start < end; start += CHUNK) {
+            std::memset(scales, 0, 2 * width * sizeof(float));
+            for (int64_t row = start; row < end && row < start + CHUNK; row++) {
+                const T *in = x + row * width, *wanted = slope + place(row, doubling) * width;
+                T* back = out + row * width;
+                float mean = stats[2 * row], inverse = stats[2 * row + 1];
+                Floats along = {}, level = {};
+                each(width, [&](int64_t i, auto left) {
+                    Floats normed = (load(in + i, left) - mean) * inverse, slant = load(scale + i, left);
+                    Floats n = normed * slant;
+                    if (centred) n += load(offset + i, left);
+                    Floats open = sigmoid(n);
+                    Floats d = load(wanted + i, left) * open * (1.0f + n * (1.0f - open));
+                    store(scales + i, load(scales + i, left) + d * normed, left);
+                    if (centred) store(offsets + i, load(offsets + i, left) + d, left);
+                    d *= slant;
+                    store(inner + i, d, left);
+                    along += d * normed;
+                    if (centred) level += d;
+                });
+                float lengthwise = sum(along) / float(width), lift = centred ? sum(level) / float(width) : 0.0f;
+                each(width, [&](int64_t i, auto left) {
+                    Floats normed = (load(in + i, left) - mean) * inverse;
+                    store(back + i, (load(inner + i, left) - lift - normed * lengthwise) * inverse, left);
+                });
+            }
+            for (int64_t i = 0; i < 2 * width; i++) total[i] += scales[i];
+        }
+    }
+}
+
+// gates: (rows, 3, width), reset, candidate, update; what was: (rows, width).
+template <typename T>
+void gru(const T* gates, const T* before, T* after, int64_t rows, int64_t width, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < rows; row++) {
+        const T *reset = gates + 3 * row * width, *candidate = reset + width, *update = candidate + width;
+        const T* old = before + row * width;
+        T* out = after + row * width;
+        each(width, [&](int64_t i, auto left) {
+            Floats fresh = tanh(sigmoid(load(reset + i, left)) * load(candidate + i, left));
+            Floats kept = load(old + i, left);
+            store(out + i, kept + sigmoid(load(update + i, left) - 1.0f) * (fresh - kept), left);
+        });
+    }
+}
+
+template <typename T>
+void gru_back(const T* gates, const T* before, const T* slope, T* gates_back, T* before_back, int64_t rows,
+              int64_t width, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t first = 3 * row * width;
+        const T *reset = gates + first, *candidate = reset + width, *update = candidate + width;
+        T *reset_back = gates_back + first, *candidate_back = reset_back + width, *update_back = candidate_back + width;
+        const T *old = before + row * width, *wanted = slope + row * width;
+        T* out = before_back + row * width;
+        each(width, [&](int64_t i, auto left) {
+            Floats d = load(wanted + i, left), said = load(candidate + i, left);
+            Floats r = sigmoid(load(reset + i, left)), u = sigmoid(load(update + i, left) - 1.0f);
+            Floats fresh = tanh(r * said), inside = d * u * (1.0f - fresh * fresh);
+            store(reset_back + i, inside * said * r * (1.0f - r), left);
+            store(candidate_back + i, inside * r, left);
+            store(update_back + i, d * (fresh - load(old + i, left)) * u * (1.0f - u), left);
+            store(out + i, d * (1.0f - u), left);
+        });
+    }
+}
+
+// One-hot draws from softmax(logits), a share of it uniform, by inverting the cumulative distribution.
+template <typename T>
+void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t classes, float share, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < rows; row++) {
+        const T* in = logits + row * classes;
+        Floats until[MOST_CLASSES / LANES], top = Floats{} - INFINITY;  // first the logits, then sums of powers
+        each(classes, [&](int64_t i, auto left) {
+            until[i / LANES] = load(in + i, left) + beyond(left, -INFINITY);
+            top = until[i / LANES] > top ? until[i / LANES] : top;
+        });
+        float highest = largest(top), all = 0;
+        each(classes, [&](int64_t i, auto) {
+            until[i / LANES] = all + running(power(until[i / LANES] - highest));
+            all = until[i / LANES][LANES - 1];
+        });
+        float scale = (1.0f - share) / all, least = share / float(classes);
+        Floats passed = {};
+        each(classes, [&](int64_t i, auto left) {
+            Floats level = until[i / LANES] * scale + (ORDER + float(i)) * least + beyond(left, INFINITY);
+            passed += level <= noise[row] ? 1.0f + Floats{} : Floats{};
+        });
+        int64_t drawn = int64_t(sum(passed));
+        if (drawn >= classes) drawn = classes - 1;  // where rounding leaves the last sum below the noise
+        T* out = sample + row * classes;
+        std::memset(out, 0, classes * sizeof(T));
+        out[drawn] = one<T>();
+    }
+}
+
+// A row is (width, 2, 2, channels), phases of two rows of pixels, or (2, width, 2, channels), those rows themselves.
+template <typename Unit>
+void interleave(const Unit* x, Unit* y, int64_t rows, int64_t width, int64_t pair, bool back, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < rows; row++) {
+        const Unit* in = x + 2 * row * width * pair;
+        Unit* out = y + 2 * row * width * pair;
+        for (int64_t phase = 0; phase < 2; phase++)
+            for (int64_t place = 0; place < width; place++) {
+                int64_t phased = (2 * place + phase) * pair, spread = (phase * width + place) * pair;
+                const Unit* from = in + (back ? spread : phased);
+                Unit* to = out + (back ? phased : spread);
+                for (int64_t i = 0; i < pair; i++) to[i] = from[i];
+            }
+    }
+}
+
+template <typename T>
+const T* as(const void* pointer) { return static_cast<const T*>(pointer); }
+template <typename T>
+T* as(void* pointer) { return static_cast<T*>(pointer); }
+
+}  // namespace
+
+#define BOTH(...)           \
+    if (brief) {            \
+        using T = bfloat16; \
+        __VA_ARGS__;        \
+    } else {                \
+        using T = float;    \
+        __VA_ARGS__;        \
+    }
+
+extern "C" {
+
+void dynalang_norm_silu(int brief, const void* x, const float* scale, const float* offset, void* y, float* stats,
+                        int64_t rows, int64_t width, int64_t doubling, float epsilon, int threads) {
+    BOTH(if (offset) norm_silu<true>(as<T>(x), scale, offset, as<T>(y), stats, rows, width, doubling, epsilon, threads);
+         else norm_silu<false>(as<T>(x), scale, offset, as<T>(y), stats, rows, width, doubling, epsilon, threads))
+}
+
+void dynalang_norm_silu_back(int brief, const void* x, const float* scale, const float* offset, const float* stats,
+                             const void* slope, void* out, float* sums, int64_t rows, int64_t width, int64_t doubling,
+                             int threads) {
+    BOTH(if (offset) norm_silu_back<true>(as<T>(x), scale, offset, stats, as<T>(slope), as<T>(out), sums, rows, width,
+                                          doubling, threads);
+         else norm_silu_back<false>(as<T>(x), scale, offset, stats, as<T>(slope), as<T>(out), sums, rows, width,
+                                    doubling, threads))
+}
+
+void dynalang_gru(int brief, const void* gates, const void* before, void* after, int64_t rows, int64_t width,
+                  int threads) {
+    BOTH(gru(as<T>(gates), as<T>(before), as<T>(after), rows, width, threads))
+}
+
+void dynalang_gru_back(int brief, const void* gates, const void* before, const void* slope, void* gates_back,
+                       void* before_back, int64_t rows, int64_t width, int threads) {
+    BOTH(gru_back(as<T>(gates), as<T>(before), as<T>(slope), as<T>(gates_back), as<T>(before_back), rows, width,
+                  threads))
+}
+
+// bytes: of the channels of one pixel.
+void dynalang_interleave(int, const void* x, void* y, int64_t rows, int64_t width, int64_t bytes, int64_t back,
+                         int threads) {
+    if (bytes % 32 == 0)
+        interleave(as<Block>(x), as<Block>(y), rows, width, bytes / 32, back, threads);
+    else
+        interleave(as<uint16_t>(x), as<uint16_t>(y), rows, width, bytes, back, threads);
+}
+
+void dynalang_draw(int brief, const void* logits, const float* noise, void* sample, int64_t rows, int64_t classes,
+                   float share, int threads) {
+    BOTH(draw(as<T>(logits), noise, as<T>(sample), rows, classes, share, threads))
+}
+}
