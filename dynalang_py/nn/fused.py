@@ -4,7 +4,6 @@ PyTorch goes over memory once for each operation, and code that torch.compile ma
 C++ compiler is found, and on other devices, the layers compute the same by PyTorch's operations.
 """
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from dynalang_py.nn import native
 
 _MOST_CLASSES = 1024  # as in fused.cpp
+_LEAST = 2**16  # numbers; with fewer, the way there takes longer than PyTorch's operations
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -23,10 +23,11 @@ def available() -> bool:
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether these tensors lie where fused.cpp reaches them and are of one type that it knows."""
+    """Whether these tensors lie where fused.cpp reaches them, are of one type that it knows, and large enough."""
     first = tensors[0]
     return (
-        first.dtype in (torch.float32, torch.bfloat16)
+        first.numel() >= _LEAST
+        and first.dtype in (torch.float32, torch.bfloat16)
         and all(x.device.type == "cpu" and x.dtype == first.dtype for x in tensors)
         and available()
     )
@@ -193,23 +194,15 @@ def _rows(x: Tensor) -> tuple[int, int]:
 
 
 def _threads(x: Tensor) -> int:
-    """Fewer numbers than these are done before another thread has woken."""
+    """As many as PyTorch uses, unless one is done before another has woken."""
     return torch.get_num_threads() if x.numel() > 2**15 else 1
 
 
 def _call(name: str, first: Tensor, *others: Tensor | int | float | None) -> None:
     library = native.library()
     assert library is not None
-    values = [_argument(value) for value in others]
-    getattr(library, f"dynalang_{name}")(
-        int(first.dtype == torch.bfloat16), ctypes.c_void_p(first.data_ptr()), *values, _threads(first)
-    )
-
-
-def _argument(value: Tensor | int | float | None) -> Any:
-    if isinstance(value, Tensor):
-        return ctypes.c_void_p(value.data_ptr())
-    return ctypes.c_float(value) if isinstance(value, float) else value if value is None else ctypes.c_int64(value)
+    values = [value.data_ptr() if isinstance(value, Tensor) else value for value in others]
+    library[name](first.dtype == torch.bfloat16, first.data_ptr(), *values, _threads(first))
 
 
 # Operators of PyTorch, so that torch.compile takes each as it is.

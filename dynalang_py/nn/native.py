@@ -7,7 +7,9 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dynalang_py import files
 
@@ -23,9 +25,23 @@ _FLAGS = (
 )
 
 
+_POINTER, _COUNT, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_FUNCTIONS: dict[
+    str, list[Any]
+] = {  # between the flag for bfloat16 and the number of threads, with which all begin and end
+    "norm_silu": [_POINTER] * 5 + [_COUNT] * 3 + [_NUMBER],
+    "norm_silu_back": [_POINTER] * 7 + [_COUNT] * 3,
+    "gru": [_POINTER] * 3 + [_COUNT] * 2,
+    "gru_back": [_POINTER] * 5 + [_COUNT] * 2,
+    "draw": [_POINTER] * 3 + [_COUNT] * 2 + [_NUMBER],
+    "interleave": [_POINTER] * 2 + [_COUNT] * 4,
+}
+
+
 @functools.cache
-def library() -> ctypes.CDLL | None:
-    """fused.cpp as a library, from the cache if it was compiled on such a machine before; None without a compiler."""
+def library() -> dict[str, Callable[..., None]] | None:
+    """The functions of fused.cpp by name, compiled unless that was done on such a machine before; None without a
+    compiler. Tensors are handed in as addresses."""
     compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("c++")
     if compiler is None or platform.system() != "Linux":
         return None
@@ -40,9 +56,15 @@ def library() -> ctypes.CDLL | None:
         if not path.exists():
             with files.replacing(path) as new:
                 subprocess.run([*command, "-o", str(new)], check=True, capture_output=True, timeout=120)
-        return ctypes.CDLL(str(path))
+        compiled = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
+    functions: dict[str, Callable[..., None]] = {}
+    for name, arguments in _FUNCTIONS.items():
+        function = compiled[f"dynalang_{name}"]
+        function.argtypes, function.restype = [ctypes.c_int, *arguments, ctypes.c_int], None
+        functions[name] = function
+    return functions
 
 
 def _loaded(*names: str) -> list[str]:

@@ -18,6 +18,12 @@ compiled = pytest.mark.skipif(not fused.available(), reason="no C++ compiler, so
 FAMILIES: list[Family] = ["dreamer2023", "dreamer2025"]
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers are fused however small their inputs are."""
+    monkeypatch.setattr(fused, "_LEAST", 0)
+
+
 @pytest.fixture
 def threads() -> Iterator[None]:
     """Two of them, so that rows are shared out."""
@@ -184,6 +190,16 @@ def test_the_same_threads_give_the_same_sums() -> None:
     norm, x = NormSiLU(32, "dreamer2025"), torch.randn(5000, 32)
     first, second = (torch.autograd.grad(norm(x).square().sum(), norm.scale)[0] for _ in range(2))
     assert torch.equal(first, second)
+
+
+@compiled
+def test_small_inputs_go_the_shorter_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_LEAST", 12)
+    assert fused.serves(torch.zeros(3, 4))
+    assert not fused.serves(torch.zeros(11))
+    assert not fused.serves(torch.zeros(3, 4), torch.zeros(3, 4).bfloat16())
+    assert not fused.serves(torch.zeros(3, 4, dtype=torch.float64))
+    assert not fused.serves(torch.zeros(3, 4, device="meta"))
 
 
 @pytest.fixture
