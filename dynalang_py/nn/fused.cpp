@@ -1,8 +1,8 @@
 // What stands between two matrix products, in one pass over memory each. nn/fused.py compiles and explains it.
 //
-// Numbers come as float or bfloat16 (a flag says which) and are computed with as float, sixteen at a time, in the
-// vector types of GCC and Clang. Rows are shared out among threads in the order they lie in, so that the same number
-// of threads gives the same sums.
+// Numbers come as float or bfloat16 (a flag says which) and are computed with as float, as many at a time as the
+// machine's registers hold, in the vector types of GCC and Clang. Rows are shared out among threads in the order they
+// lie in, so that the same number of threads gives the same sums.
 
 #include <cmath>
 #include <cstdint>
@@ -15,11 +15,23 @@
 
 namespace {
 
+#if defined(__AVX512F__)
+#define EVERY_LANE 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 constexpr int64_t LANES = 16;
+#elif defined(__AVX2__)
+#define EVERY_LANE 0, 1, 2, 3, 4, 5, 6, 7
+constexpr int64_t LANES = 8;
+#else
+#define EVERY_LANE 0, 1, 2, 3
+constexpr int64_t LANES = 4;
+#endif
+
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Bits __attribute__((vector_size(4 * LANES)));
 typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+
+constexpr Whole LANE = {EVERY_LANE};
 
 struct bfloat16 {
     uint16_t bits;
@@ -48,7 +60,7 @@ inline Halves narrowed(Floats x) {
 #endif
 }
 
-// The next sixteen numbers of a row, or the `left` ones it still has and zeros.
+// The next numbers of a row, a register full of them, or the `left` ones it still has and zeros.
 inline Floats load(const float* from, int64_t left) {
     Floats x = {};
     if (left >= LANES)
@@ -82,7 +94,7 @@ inline void store(bfloat16* to, Floats x, int64_t left) {
         std::memcpy(to, &rounded, left * 2);
 }
 
-// Calls body(i, left) for each sixteen numbers of a row; what is left is a constant but for the last few.
+// Calls body(i, left) for each register full of a row's numbers; what is left is a constant but for the last few.
 template <typename Body>
 inline void each(int64_t width, Body body) {
     int64_t i = 0;
@@ -90,44 +102,42 @@ inline void each(int64_t width, Body body) {
     if (i < width) body(i, width - i);
 }
 
+// From each lane the number that lies in another.
+inline Floats moved(Floats x, Whole from) {
 #ifdef __clang__
-#define MOVED(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
+    Floats y;
+    for (int64_t i = 0; i < LANES; i++) y[i] = x[from[i]];
+    return y;
 #else
-#define MOVED(x, ...) __builtin_shuffle(x, Whole{__VA_ARGS__})
+    return __builtin_shuffle(x, from);
 #endif
+}
 
 inline float sum(Floats x) {
-    x += MOVED(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    x += MOVED(x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-    x += MOVED(x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-    x += MOVED(x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    for (int step = LANES / 2; step; step /= 2) x += moved(x, LANE ^ step);
     return x[0];
 }
 
 inline float largest(Floats x) {
-    auto more = [&](Floats y) { x = x > y ? x : y; };
-    more(MOVED(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    more(MOVED(x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    more(MOVED(x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    more(MOVED(x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    for (int step = LANES / 2; step; step /= 2) {
+        Floats y = moved(x, LANE ^ step);
+        x = x > y ? x : y;
+    }
     return x[0];
 }
 
-constexpr Floats ORDER = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
-
 // Each number and all before it.
 inline Floats running(Floats x) {
-    auto after = [](Floats y, float places) { return ORDER > places ? y : Floats{}; };
-    x += after(MOVED(x, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14), 1);
-    x += after(MOVED(x, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13), 2);
-    x += after(MOVED(x, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), 4);
-    x += after(MOVED(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7), 8);
+    for (int step = 1; step < LANES; step *= 2) {
+        Floats before = moved(x, (LANE - step) & int(LANES - 1));
+        x += LANE >= step ? before : Floats{};
+    }
     return x;
 }
 
 // Zeros for the numbers that are left of a row, and a value for those that are none.
 inline Floats beyond(int64_t left, float value) {
-    return ORDER > float(left) ? value + Floats{} : Floats{};
+    return LANE >= int(left) ? value + Floats{} : Floats{};
 }
 
 // e^x within two units in the last place; beyond ±87 it stays at the ends. NaN stays NaN.
@@ -150,22 +160,10 @@ inline Floats sigmoid(Floats x) { return 1.0f / (1.0f + power(-x)); }
 
 inline Floats tanh(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
-template <typename T>
-T one();
-template <>
-inline float one() {
-    return 1.0f;
-}
-template <>
-inline bfloat16 one() {
-    return {0x3f80};
-}
-
-constexpr int64_t MOST_CLASSES = 1024;  // fused.py sends no more
 constexpr int64_t CHUNK = 256;  // rows whose slopes are summed before they join the sum of all: fewer roundings
 
-// Where a row goes: to its own place, or, if rows are the four phases (upper and lower, left and right) of each pixel of
-// a map so many pixels wide, to where its pixel is in the map of twice the size.
+// Where a row goes: to its own place, or, if rows are the four phases (upper and lower, left and right) of each pixel
+// of a map so many pixels wide, to where its pixel is in the map of twice the size.
 inline int64_t place(int64_t row, int64_t doubling) {
     if (!doubling) return row;
     int64_t pixel = row / 4, line = pixel / doubling, lower = row / 2 % 2;
@@ -193,12 +191,11 @@ void norm_silu(const T* x, const float* scale, const float* offset, T* y, float*
             Floats squares = {};
             each(width, [&](int64_t i, auto left) {
                 Floats away = load(in + i, left) - mean;
+                if (centred) away = LANE < int(left) ? away : Floats{};  // the zeros behind a row are not of it
                 squares += away * away;
             });
-            float square = sum(squares);
-            if (centred && width % LANES) square -= float(LANES - width % LANES) * mean * mean;  // of what is no number
             stats[2 * row] = mean;
-            stats[2 * row + 1] = 1.0f / std::sqrt(square / float(width) + epsilon);
+            stats[2 * row + 1] = 1.0f / std::sqrt(sum(squares) / float(width) + epsilon);
         }
         for (int64_t row = start; row < end; row++) {
             const T* in = x + row * width;
@@ -291,6 +288,19 @@ void gru_back(const T* gates, const T* before, const T* slope, T* gates_back, T*
     }
 }
 
+template <typename T>
+T one();
+template <>
+inline float one() {
+    return 1.0f;
+}
+template <>
+inline bfloat16 one() {
+    return {0x3f80};
+}
+
+constexpr int64_t MOST_CLASSES = 1024;  // fused.py sends no more
+
 // One-hot draws from softmax(logits), a share of it uniform, by inverting the cumulative distribution.
 template <typename T>
 void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t classes, float share, int threads) {
@@ -310,7 +320,8 @@ void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t 
         float scale = (1.0f - share) / all, least = share / float(classes);
         Floats passed = {};
         each(classes, [&](int64_t i, auto left) {
-            Floats level = until[i / LANES] * scale + (ORDER + float(i)) * least + beyond(left, INFINITY);
+            Floats uniform = (__builtin_convertvector(LANE, Floats) + float(i + 1)) * least;
+            Floats level = until[i / LANES] * scale + uniform + beyond(left, INFINITY);
             passed += level <= noise[row] ? 1.0f + Floats{} : Floats{};
         });
         int64_t drawn = int64_t(sum(passed));

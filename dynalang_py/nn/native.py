@@ -26,9 +26,8 @@ _FLAGS = (
 
 
 _POINTER, _COUNT, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-_FUNCTIONS: dict[
-    str, list[Any]
-] = {  # between the flag for bfloat16 and the number of threads, with which all begin and end
+# What each takes between a flag for bfloat16, with which all begin, and the number of threads, with which they end.
+_FUNCTIONS: dict[str, list[Any]] = {
     "norm_silu": [_POINTER] * 5 + [_COUNT] * 3 + [_NUMBER],
     "norm_silu_back": [_POINTER] * 7 + [_COUNT] * 3,
     "gru": [_POINTER] * 3 + [_COUNT] * 2,
@@ -42,9 +41,21 @@ _FUNCTIONS: dict[
 def library() -> dict[str, Callable[..., None]] | None:
     """The functions of fused.cpp by name, compiled unless that was done on such a machine before; None without a
     compiler. Tensors are handed in as addresses."""
-    compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("c++")
-    if compiler is None or platform.system() != "Linux":
+    if platform.system() != "Linux":
         return None
+    compilers = [shutil.which(name) for name in (os.environ.get("CXX"), "g++", "c++") if name]
+    compiled = next(filter(None, map(_compiled, filter(None, compilers))), None)
+    if compiled is None:
+        return None
+    functions: dict[str, Callable[..., None]] = {}
+    for name, arguments in _FUNCTIONS.items():
+        function = compiled[f"dynalang_{name}"]
+        function.argtypes, function.restype = [ctypes.c_int, *arguments, ctypes.c_int], None
+        functions[name] = function
+    return functions
+
+
+def _compiled(compiler: str) -> ctypes.CDLL | None:
     # The very library of threads that PyTorch runs on: two would wait for each other.
     threads = _loaded("libgomp", "libiomp")
     command = [compiler, *_FLAGS, *(["-fopenmp"] if threads else []), str(_SOURCE), *threads]
@@ -56,15 +67,9 @@ def library() -> dict[str, Callable[..., None]] | None:
         if not path.exists():
             with files.replacing(path) as new:
                 subprocess.run([*command, "-o", str(new)], check=True, capture_output=True, timeout=120)
-        compiled = ctypes.CDLL(str(path))
+        return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
-    functions: dict[str, Callable[..., None]] = {}
-    for name, arguments in _FUNCTIONS.items():
-        function = compiled[f"dynalang_{name}"]
-        function.argtypes, function.restype = [ctypes.c_int, *arguments, ctypes.c_int], None
-        functions[name] = function
-    return functions
 
 
 def _loaded(*names: str) -> list[str]:
