@@ -288,17 +288,6 @@ void gru_back(const T* gates, const T* before, const T* slope, T* gates_back, T*
     }
 }
 
-template <typename T>
-T one();
-template <>
-inline float one() {
-    return 1.0f;
-}
-template <>
-inline bfloat16 one() {
-    return {0x3f80};
-}
-
 constexpr int64_t MOST_CLASSES = 1024;  // fused.py sends no more
 
 // One-hot draws from softmax(logits), a share of it uniform, by inverting the cumulative distribution.
@@ -328,7 +317,7 @@ void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t 
         if (drawn >= classes) drawn = classes - 1;  // where rounding leaves the last sum below the noise
         T* out = sample + row * classes;
         std::memset(out, 0, classes * sizeof(T));
-        out[drawn] = one<T>();
+        store(out + drawn, Floats{} + 1.0f, 1);
     }
 }
 
