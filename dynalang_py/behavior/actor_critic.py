@@ -139,9 +139,15 @@ class ActorCritic(nn.Module):
         """Roll the policy out from N beliefs. start: (N, …); is_terminal: (N,) bool."""
         config = self.config
         start = {name: value.detach() for name, value in start.items()}
+        seen = []  # the features of each state, which the policy is asked about
+
+        def act(features: Tensor, noise: Noise) -> Tensor:
+            seen.append(features)
+            return self.act(features, noise)
+
         with torch.set_grad_enabled(self.through_dynamics):
-            states, action = model.dynamics.imagine(start, self.act, config.horizon, noise)
-            features = torch.stack([model.dynamics.feature(state) for state in states], 1)
+            _, action = model.dynamics.imagine(start, act, config.horizon, noise)
+            features = torch.stack(seen, 1)
             reward, go_on = model.foresee(features)
             reward = reward[:, 1:]
         if config.discounted_continue:

@@ -15,7 +15,7 @@ from dynalang_py.nn.layers import Family
 from dynalang_py.nn.random import Noise
 from dynalang_py.world_model import RSSMConfig, WorldModel, WorldModelConfig
 from dynalang_py.world_model.encoder import EncoderConfig
-from dynalang_py.world_model.rssm import Policy
+from dynalang_py.world_model.rssm import Policy, State
 
 SPEC = StepSpec(vocab=5, actions=(3,))
 FLOATS = StepSpec(vocab=5, continuous=2)
@@ -57,16 +57,27 @@ def foretold(config: ActorCriticConfig, go_on: Tensor, is_terminal: Tensor) -> D
     """A dream in which this probability (N, H + 1) of going on is foreseen."""
     behavior = ActorCritic(SPEC, 1, config, "dreamer2025")
     states = [{"deter": torch.zeros(len(go_on), 1)}] * go_on.shape[1]
+
+    def imagine(_: State, policy: Policy, horizon: int, noise: Noise) -> tuple[list[State], Tensor]:
+        return states, torch.stack([policy(state["deter"], noise) for state in states], 1)
+
     model = SimpleNamespace(
-        dynamics=SimpleNamespace(
-            imagine=lambda *_: (states, torch.zeros(*go_on.shape, 3)), feature=lambda state: state["deter"]
-        ),
+        dynamics=SimpleNamespace(imagine=imagine),
         foresee=lambda _: (torch.zeros_like(go_on), go_on),
     )
     return behavior.dream(cast(WorldModel, model), {}, is_terminal, Noise(torch.device("cpu"), 0))
 
 
 # -- dreams ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_imagined_state_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = world_model()
+    behavior = actor_critic(model)
+    read, feature = [], model.dynamics.feature
+    monkeypatch.setattr(model.dynamics, "feature", lambda state: read.append(feature(state)) or read[-1])
+    dreamt = dream(model, behavior)
+    assert torch.equal(dreamt.features, torch.stack(read, 1))
 
 
 def test_a_dream_of_2023_is_weighed_by_the_true_flag_and_the_discount() -> None:
@@ -295,7 +306,7 @@ def test_a_policy_through_the_dynamics_climbs_the_imagined_reward() -> None:
         return [{"deter": state} for state in states[:-1]], torch.stack(actions, 1)
 
     model = SimpleNamespace(
-        dynamics=SimpleNamespace(imagine=imagine, feature=lambda state: state["deter"]),
+        dynamics=SimpleNamespace(imagine=imagine),
         foresee=lambda features: (features[..., 0], torch.ones(features.shape[:-1])),
     )
     behavior = ActorCritic(FLOATS, 2, replace(CONFIG, continuous_gradient="dynamics", entropy=0.0), "dreamer2025")

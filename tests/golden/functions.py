@@ -15,11 +15,13 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.nn.conv import ConvEncoder, Doubling, Pyramid, interleave
 from dynalang_py.nn.functional import binary_nll, categorical_kl, entropy, symexp, symlog, token_nll, unimix
 from dynalang_py.nn.layers import Dense, initialise
+from dynalang_py.nn.random import Noise
 from dynalang_py.nn.two_hot import TwoHot, TwoHotHead
 from dynalang_py.world_model import RSSMConfig, WorldModel
 from dynalang_py.world_model.decoder import Decoded, Decoder, DecoderConfig
 from dynalang_py.world_model.encoder import EncoderConfig
 from dynalang_py.world_model.objective import KLBalance, KLConfig
+from dynalang_py.world_model.rssm import Policy, State
 
 from .fixtures import Check, Golden, Recorded
 from .names import LAYOUTS, tensor
@@ -154,11 +156,13 @@ def returns(golden: Golden) -> Iterator[Check]:
     assert set(cont[:, 0].tolist()) <= {0.0, 1.0}, "the first flag is the truth"
     width = cont.shape[1]
     behavior = ActorCritic(StepSpec(actions=(2,)), 1, golden.behavior, "dreamer2023")
-    states = [{"deter": torch.zeros(len(cont), 1)}] * width
+    noise = Noise(torch.device("cpu"), 0)
+
+    def imagine(_: State, policy: Policy, *__: object) -> tuple[None, Tensor]:
+        return None, torch.stack([policy(torch.zeros(len(cont), 1), noise) for _ in range(width)], 1)
+
     model = SimpleNamespace(
-        dynamics=SimpleNamespace(
-            imagine=lambda *_: (states, torch.zeros(len(cont), width, 2)), feature=lambda state: state["deter"]
-        ),
+        dynamics=SimpleNamespace(imagine=imagine),
         foresee=lambda _: (F.pad(reward, (1, 0)), cont),
     )
     dream = behavior.dream(cast(WorldModel, model), {}, cont[:, 0] == 0, Recorded([]))
