@@ -169,8 +169,7 @@ class Agent:
                 figures["loss/replay_value"] = replay_value.mean()
             if self.behavior.config.imitation:
                 with self._autocast():
-                    features = self.model.dynamics.feature(learned.posterior)
-                    figures["loss/imitation"] = self.behavior.imitation_loss(features, window).mean()
+                    figures["loss/imitation"] = self.behavior.imitation_loss(learned.features, window).mean()
                 loss = loss + self.behavior.config.imitation * figures["loss/imitation"]
             _require_finite(figures)
             figures |= self._step(loss, "joint")
@@ -203,7 +202,7 @@ class Agent:
                 return wants, None
             replayed = {name: window[name][:, -last:] for name in ("reward", "is_last", "is_terminal")}
             dreamed = wants.returns[:, 0].unflatten(0, (-1, last))
-            return wants, self.behavior.replay_value_loss(self.model.dynamics.feature(start), replayed, dreamed)
+            return wants, self.behavior.replay_value_loss(learned.features[:, -last:], replayed, dreamed)
 
     def _step(self, loss: Tensor, *names: str) -> dict[str, Tensor]:
         """One backward pass, then a step of each of these optimizers."""

@@ -79,6 +79,8 @@ class Learned:
     """Unweighted losses (B, T) by name."""
     posterior: State
     """The beliefs along the window."""
+    features: Tensor
+    """(B, T, F): what heads and behaviors read of them."""
     prior: State
     """What was expected of them."""
     kl: Tensor
@@ -112,7 +114,8 @@ class WorldModel(nn.Module):
         """
         embed = self.encoder(batch)
         posterior, prior = self.dynamics.observe(embed, batch["action"], batch["is_first"], state, noise)
-        losses, kl = self.score(posterior, prior, batch, discount)
+        features = self.dynamics.feature(posterior)
+        losses, kl = self.score(posterior, features, prior, batch, discount)
         config = self.config
         if config.foretell_scale or config.foresee_scale:
             expected = self.dynamics.expect(posterior["deter"], prior["logit"], noise)
@@ -123,14 +126,14 @@ class WorldModel(nn.Module):
                 losses |= {f"foresee_{name}": value for name, value in foreseen.items()}
         scales = self.scales()
         loss = torch.stack([losses[name] * scales[name] for name in losses]).sum(0)
-        return Learned(loss, losses, posterior, prior, kl)
+        return Learned(loss, losses, posterior, features, prior, kl)
 
     def score(
-        self, posterior: State, prior: State, batch: Mapping[str, Tensor], discount: float
+        self, posterior: State, features: Tensor, prior: State, batch: Mapping[str, Tensor], discount: float
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Every prediction's unweighted loss (B, T) by name, and the KL (B, T)."""
         losses = self.decoder.losses(self.decoder(posterior, image=has_images(self.spec, batch)), batch)
-        losses |= self._outcomes(self.dynamics.feature(posterior), batch, discount)
+        losses |= self._outcomes(features, batch, discount)
         balance, kl = self.objective(posterior, prior)
         return losses | balance, kl
 

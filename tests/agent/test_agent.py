@@ -11,6 +11,7 @@ from dynalang_py.agent import NonFiniteError
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError
 from dynalang_py.nn.layers import Family
+from dynalang_py.world_model.rssm import State
 
 from .tiny import BATCH, FAMILIES, FLOATS, LENGTH, MULTI, SPEC, Arrays, agent, steps, weights, window
 
@@ -54,6 +55,19 @@ def test_an_agent_comes_to_do_what_the_expert_does(spec: StepSpec) -> None:
     batch = window(own) | {"led": np.ones((BATCH, own.replay_context + LENGTH), bool)}
     losses = [own.update(batch)[0]["loss/imitation"] for _ in range(100)]
     assert min(losses[-10:]) < losses[0] - 0.4
+
+
+def test_features_of_a_window_s_beliefs_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = agent(SPEC, imitation=1.0)
+    shapes, feature = [], own.model.dynamics.feature
+
+    def making(state: State) -> torch.Tensor:
+        shapes.append(feature(state).shape[:-1])
+        return feature(state)
+
+    monkeypatch.setattr(own.model.dynamics, "feature", making)
+    own.update(window(own))
+    assert [shape for shape in shapes if len(shape) == 2] == [(BATCH, LENGTH)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

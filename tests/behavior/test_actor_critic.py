@@ -75,7 +75,12 @@ def test_each_imagined_state_is_read_once(monkeypatch: pytest.MonkeyPatch) -> No
     model = world_model()
     behavior = actor_critic(model)
     read, feature = [], model.dynamics.feature
-    monkeypatch.setattr(model.dynamics, "feature", lambda state: read.append(feature(state)) or read[-1])
+
+    def reading(state: State) -> Tensor:
+        read.append(feature(state))
+        return read[-1]
+
+    monkeypatch.setattr(model.dynamics, "feature", reading)
     dreamt = dream(model, behavior)
     assert torch.equal(dreamt.features, torch.stack(read, 1))
 
