@@ -61,7 +61,8 @@ def _compiled(compiler: str) -> ctypes.CDLL | None:
     command = [compiler, *_FLAGS, *(["-fopenmp"] if threads else []), str(_SOURCE), *threads]
     if platform.machine() == "x86_64":
         command.append("-mprefer-vector-width=512")
-    key = hashlib.sha256(_SOURCE.read_bytes() + repr((command, _processor())).encode()).hexdigest()[:16]
+    machine = command, _processor(), platform.libc_ver()
+    key = hashlib.sha256(_SOURCE.read_bytes() + repr(machine).encode()).hexdigest()[:16]
     path = files.user_cache() / f"fused-{key}.so"
     try:
         if not path.exists():
