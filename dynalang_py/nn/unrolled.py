@@ -7,6 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def product_dtype(x: Tensor) -> torch.dtype:
+    """What autocast, if there is any, would cast x to before a matrix product."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 class Shared:
     """x ↦ x Wᵀ at each step of a loop: (B, inputs) → (B, outputs).
 
@@ -17,8 +23,7 @@ class Shared:
 
     def __init__(self, weight: Tensor) -> None:
         """weight: (outputs, inputs); it is cast once to what autocast, if there is any, would cast it to each time."""
-        kind = weight.device.type
-        self.weight = weight.to(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype)
+        self.weight = weight.to(product_dtype(weight))
         self.reads: list[tuple[Tensor, Tensor]] = []  # filled on the way back: what came in, and its slope coming out
         self.handle: Tensor = _Gather.apply(weight, self.reads)
 

@@ -17,7 +17,7 @@ from dynalang_py.nn.functional import draw_mixed, straight_through, unimix
 from dynalang_py.nn.layers import MLP, Dense, Family, linear
 from dynalang_py.nn.patches import NO_SITES, Sites
 from dynalang_py.nn.random import Noise
-from dynalang_py.nn.unrolled import Shared
+from dynalang_py.nn.unrolled import Shared, product_dtype
 from dynalang_py.world_model.cells import BlockCell, DenseCell
 from dynalang_py.world_model.echo import Echo
 from dynalang_py.world_model.map import Map, MapConfig
@@ -139,7 +139,8 @@ class RSSM(nn.Module):
     def feature(self, state: State) -> Tensor:
         """What heads and behaviors read: [deter, stoch] (…, F), or with a map [cell's state, echo, map, other latents,
         what the map answers]; of what is in view the map then has what is seen, not what was expected."""
-        moving, echo = self._apart(state["deter"])
+        # In what autocast multiplies, if there is any: every head would cast it for itself.
+        moving, echo = self._apart(state["deter"].to(product_dtype(state["deter"])))
         cell, known = moving.split(self.widths, -1)
         if self.echo:
             cell = torch.cat([cell, self.echo.read(echo)], -1)

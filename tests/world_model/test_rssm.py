@@ -309,3 +309,11 @@ def test_stored_beliefs_hold_the_latents_of_patches() -> None:
     rssm = RSSM(14, ACTIONS, CONFIG, "dreamer2023", Sites(1, 3, 4))
     assert rssm.replay_fields()["stoch"][0] == (rssm.latents,)
     assert rssm.feature(rssm.initial(2)).shape == (2, rssm.feature_size)
+
+
+def test_features_come_in_what_is_multiplied() -> None:
+    rssm = RSSM(EMBED, ACTIONS, CONFIG, "dreamer2025")
+    state = rssm.initial(BATCH)
+    assert rssm.feature(state).dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert rssm.feature(state).dtype == torch.bfloat16
