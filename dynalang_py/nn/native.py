@@ -24,7 +24,6 @@ _FLAGS = (
     "-Wl,--as-needed",
 )
 
-
 _POINTER, _COUNT, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 # What each takes between a flag for bfloat16, with which all begin, and the number of threads, with which they end.
 _FUNCTIONS: dict[str, list[Any]] = {
