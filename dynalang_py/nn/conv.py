@@ -94,17 +94,31 @@ class ConvEncoder(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
+class Transposed(nn.Module):
+    """A transposed 4×4 convolution of stride 2, without bias: (N, h, w, inputs) → (N, 2h, 2w, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 4, 4))
+        initialise(self.weight, 16 * inputs, 16 * outputs, "dreamer2023")
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        return F.conv_transpose2d(x.permute(0, 3, 1, 2), weight, stride=2, padding=1).permute(0, 2, 3, 1)
+
+
 class Doubling(nn.Module):
     """Double height and width with one 3×3 convolution at the low resolution.
 
     Computes exactly what a transposed 4×4 convolution of stride 2 does (2023), or nearest-neighbour doubling followed
     by a 5×5 convolution (2025): each pixel of the output reads 3×3 pixels of the input at most, so the four outputs
-    that stand over one input pixel are four sets of channels. 2.8 times fewer multiplications than the 5×5 form.
+    that stand over one input pixel are four sets of channels. 2.8 times fewer multiplications than the 5×5 form; 2.3
+    times more than the transposed one, which is slower all the same where it has an image's few channels to fill.
 
     (N, h, w, inputs) → (N, h, w, 4, outputs), to be normed over the last axis and then interleaved.
     """
 
-    def __init__(self, inputs: int, outputs: int, family: Family, *, bias: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, family: Family) -> None:
         super().__init__()
         # taps[p, r, k] is 1 where kernel row k of output row 2i + p reads input row i + r - 1.
         if family == "dreamer2023":
@@ -124,15 +138,15 @@ class Doubling(nn.Module):
         self.register_buffer("spread", spread, persistent=False)
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         initialise(self.weight, kernel**2 * inputs, kernel**2 * outputs, family)
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # a few numbers per weight: not worth a cast
             phases = self.weight.flatten(2) @ self.spread  # (out, in, 36)
         phases = phases.unflatten(-1, (4, 3, 3)).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (4·out, in, 3, 3)
         phases = phases.contiguous(memory_format=torch.channels_last)
-        bias = None if self.bias is None else self.bias.repeat(4)
-        return F.conv2d(x.permute(0, 3, 1, 2), phases, bias, padding=1).permute(0, 2, 3, 1).unflatten(-1, (4, -1))
+        out = F.conv2d(x.permute(0, 3, 1, 2), phases, self.bias.repeat(4), padding=1)
+        return out.permute(0, 2, 3, 1).unflatten(-1, (4, -1))
 
 
 def interleave(phases: Tensor) -> Tensor:
@@ -163,9 +177,13 @@ class ConvDecoder(nn.Module):
         self.convs = nn.ModuleList()
         self.norms = nn.ModuleList()
         for before, after in itertools.pairwise(widths):
-            self.convs.append(Doubling(before, after, family, bias=family == "dreamer2025"))
-            self.norms.append(NormSiLUInterleave(after, family))
-        self.last = Doubling(widths[-1], channels, family, bias=True)
+            if family == "dreamer2023":
+                self.convs.append(Transposed(before, after))
+                self.norms.append(NormSiLU(after, family))
+            else:
+                self.convs.append(Doubling(before, after, family))
+                self.norms.append(NormSiLUInterleave(after, family))
+        self.last = Doubling(widths[-1], channels, family)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):

@@ -12,7 +12,7 @@ from dynalang_py.behavior import ActorCritic
 from dynalang_py.behavior.actions import Categoricals
 from dynalang_py.behavior.returns import ReturnScale, lambda_returns
 from dynalang_py.contract import StepSpec
-from dynalang_py.nn.conv import ConvEncoder, Doubling, Pyramid, interleave
+from dynalang_py.nn.conv import ConvEncoder, Doubling, Pyramid, Transposed, interleave
 from dynalang_py.nn.functional import binary_nll, categorical_kl, entropy, symexp, symlog, token_nll, unimix
 from dynalang_py.nn.layers import Dense, initialise
 from dynalang_py.nn.random import Noise
@@ -118,10 +118,13 @@ def layers(golden: Golden) -> Iterator[Check]:
     _set(conv.norms[0], scale=a.arrays["conv_w/conv/norm/scale"], bias=a.arrays["conv_w/conv/norm/bias"])
     yield a.check("conv_out", conv(a["conv_in"]).view_as(a["conv_out"]), summed=True)
 
-    back = Doubling(a["tconv_in"].shape[-1], a["tconv_out"].shape[-1], "dreamer2023", bias=True)
-    kernel = LAYOUTS["transposed"](a.arrays["tconv_w/tconv/kernel"])
-    _set(back, weight=kernel, bias=a.arrays["tconv_w/tconv/bias"])
-    yield a.check("tconv_out", interleave(back(a["tconv_in"])), summed=True)
+    sizes = a["tconv_in"].shape[-1], a["tconv_out"].shape[-1]
+    last, hidden = Doubling(*sizes, "dreamer2023"), Transposed(*sizes)
+    kernel, bias = LAYOUTS["transposed"](a.arrays["tconv_w/tconv/kernel"]), a.arrays["tconv_w/tconv/bias"]
+    _set(last, weight=kernel, bias=bias)
+    _set(hidden, weight=kernel)
+    yield a.check("tconv_out", interleave(last(a["tconv_in"])), summed=True)
+    yield a.check("tconv_out", hidden(a["tconv_in"]) + torch.from_numpy(bias), summed=True)
 
 
 def initial_weights(golden: Golden) -> Iterator[Check]:

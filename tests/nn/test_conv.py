@@ -4,22 +4,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dynalang_py.nn.conv import ConvDecoder, ConvEncoder, Doubling, Pyramid, interleave
+from dynalang_py.nn.conv import ConvDecoder, ConvEncoder, Doubling, Pyramid, Transposed, interleave
 from dynalang_py.nn.layers import Family
 
 
-def test_doubling_is_a_transposed_convolution() -> None:
-    layer = Doubling(5, 7, "dreamer2023", bias=True)
-    assert layer.bias is not None
-    torch.nn.init.normal_(layer.bias)
-    x = torch.randn(2, 6, 4, 5)
-    expected = F.conv_transpose2d(x.permute(0, 3, 1, 2), layer.weight.transpose(0, 1), layer.bias, stride=2, padding=1)
-    torch.testing.assert_close(interleave(layer(x)), expected.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+def test_transposed_convolutions() -> None:
+    last, hidden, x = Doubling(5, 7, "dreamer2023"), Transposed(5, 7), torch.randn(2, 6, 4, 5)
+    torch.nn.init.normal_(last.bias)
+    spread = torch.zeros(2, 5, 15, 11)  # zeros between pixels and two around, then a convolution
+    spread[:, :, 2:-2:2, 2:-2:2] = x.permute(0, 3, 1, 2)
+    expected = F.conv2d(spread, last.weight.flip(2, 3), last.bias)
+    torch.testing.assert_close(interleave(last(x)), expected.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+    expected = F.conv2d(spread, hidden.weight.flip(2, 3))
+    torch.testing.assert_close(hidden(x), expected.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
 
 
 def test_doubling_is_nearest_neighbour_and_convolution() -> None:
-    layer = Doubling(5, 7, "dreamer2025", bias=True)
-    assert layer.bias is not None
+    layer = Doubling(5, 7, "dreamer2025")
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, 6, 4, 5)
     wide = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
