@@ -321,12 +321,9 @@ class Agent:
 
     def _compile(self) -> None:
         """Compile what runs often or touches much memory; the loops over time stay in Python."""
-        # A compiled step makes a gradient of its weights each time (nn/unrolled.py). That costs the dense cell more
-        # than it gains; the block cell, of many small parts, gains more.
-        steps = ["dream_step"] if self.model.config.family == "dreamer2023" else ["filter_step", "dream_step"]
         for part, names in (
             (self.model.encoder, ["forward"]),
-            (self.model.dynamics, steps),
+            (self.model.dynamics, ["filter_step", "dream_step"]),
             (self.model, ["score", "foresee"]),
             (self.behavior, ["act", "want", "replay_value_loss"]),
         ):

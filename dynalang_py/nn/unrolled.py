@@ -1,5 +1,6 @@
 """Weights that a loop over time reads at every step, with one gradient for all steps."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,52 +14,66 @@ def product_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-class Shared:
-    """x ↦ x Wᵀ at each step of a loop: (B, inputs) → (B, outputs).
+class Read:
+    """x ↦ x Wᵀ at one step of a loop: (B, inputs) → (B, outputs)."""
 
-    Autograd would make a matrix of gradients per step and add them up one by one, in the precision of the products;
-    for small batches that takes longer than the steps. Here the steps keep what they read and what was wanted of them,
-    and a single product makes the gradient once the last is done.
-    """
-
-    def __init__(self, weight: Tensor) -> None:
-        """weight: (outputs, inputs); it is cast once to what autocast, if there is any, would cast it to each time."""
-        self.weight = weight.to(product_dtype(weight))
-        self.reads: list[tuple[Tensor, Tensor]] = []  # filled on the way back: what came in, and its slope coming out
-        self.handle: Tensor = _Gather.apply(weight, self.reads)
+    def __init__(self, weight: Tensor, slope: Tensor | None) -> None:
+        """slope: zeros (B, outputs) whose gradient is what is wanted of the output, if a gradient is wanted."""
+        self.weight = weight
+        self.slope = slope
+        self.seen: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():  # a compiled graph keeps nothing beside itself
+        if self.slope is None:
             return F.linear(x, self.weight)
-        y: Tensor = _Read.apply(x, self.handle, self.weight.detach(), self.reads)
-        return y
+        self.seen = x.detach()
+        return torch.addmm(self.slope, x, self.weight.t())
+
+
+class Shared:
+    """Matrices that all steps of a loop read, by name.
+
+    Autograd would make a matrix of gradients per step and add them up one by one, in the precision of the products;
+    for small batches that takes longer than the steps. Here the steps keep what they read, what is wanted of them is
+    the gradient of zeros that they add, and a single product makes the matrix's gradient once the last is done.
+    Compiled steps do the same.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], steps: int, batch: int) -> None:
+        """weights: (outputs, inputs), cast once to what autocast, if there is any, would cast them to each time."""
+        self._weights = {name: weight.detach().to(product_dtype(weight)) for name, weight in weights.items()}
+        self._seen: dict[str, list[Tensor]] = {name: [] for name in weights}
+        self._slopes: dict[str, tuple[Tensor, ...]] = {
+            name: _Gather.apply(weight, self._seen[name], steps, batch, self._weights[name].dtype).unbind()
+            for name, weight in weights.items()
+            if torch.is_grad_enabled() and weight.requires_grad
+        }
+
+    def at(self, step: int) -> dict[str, Read]:
+        """The weights for one step; hand them to `done` after it."""
+        return {
+            name: Read(weight, self._slopes[name][step] if name in self._slopes else None)
+            for name, weight in self._weights.items()
+        }
+
+    def done(self, reads: dict[str, Read]) -> None:
+        """Keep what a step has read. Steps come in their order, and each reads every weight once."""
+        for name in self._slopes:
+            seen = reads[name].seen
+            assert seen is not None
+            self._seen[name].append(seen)
 
 
 class _Gather(torch.autograd.Function):
-    """Stands for the weight: its backward runs when that of every step has run."""
+    """A weight → zeros (steps, batch, outputs), whose slopes make the gradient of the weight."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, reads: list[tuple[Tensor, Tensor]]) -> Tensor:
-        ctx.reads, ctx.dtype = reads, weight.dtype
-        return weight.new_zeros(())
+    def forward(ctx: Any, weight: Tensor, seen: list[Tensor], steps: int, batch: int, dtype: torch.dtype) -> Tensor:
+        ctx.seen, ctx.dtype = seen, weight.dtype
+        return weight.new_zeros((), dtype=dtype).expand(steps, batch, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
-        seen, slopes = (torch.cat(part) for part in zip(*ctx.reads, strict=True))
-        ctx.reads.clear()
-        return (slopes.t() @ seen).to(ctx.dtype), None
-
-
-class _Read(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, handle: Tensor, weight: Tensor, reads: list[tuple[Tensor, Tensor]]) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.reads = reads
-        return x @ weight.t()
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x, weight = ctx.saved_tensors
-        ctx.reads.append((x, slope))
-        return slope @ weight, slope.new_zeros(()), None, None
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None, None, None, None]:
+        gradient = slopes.flatten(0, 1).t() @ torch.cat(ctx.seen)
+        return gradient.to(ctx.dtype), None, None, None, None

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dynalang_py.nn import fused
 from dynalang_py.nn.layers import BlockLinear, Dense, Family, Norm, NormSiLU, initialise, linear
-from dynalang_py.nn.unrolled import Shared
+from dynalang_py.nn.unrolled import Read
 
 
 class DenseCell(nn.Module):
@@ -26,17 +26,17 @@ class DenseCell(nn.Module):
         """The action's share of the cell's input, for all steps at once: (…, A) → (…, hidden)."""
         return F.linear(_bounded(action), self.inputs.columns(self.widths, 1))
 
-    def weights(self) -> dict[str, Shared]:
+    def weights(self) -> dict[str, Tensor]:
         """What the steps of a loop over time share."""
-        return {"stoch": Shared(self.inputs.columns(self.widths, 0)), "gates": Shared(self.gates.weight)}
+        return {"stoch": self.inputs.columns(self.widths, 0), "gates": self.gates.weight}
 
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, reads: dict[str, Read]) -> Tensor:
         """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
-        x = self.inputs.finish(weights["stoch"](stoch) + move)
+        x = self.inputs.finish(reads["stoch"](stoch) + move)
         x = torch.cat([deter.to(x.dtype), x], -1)
         if self.bottleneck is not None:
             x = self.bottleneck(x)
-        return _gru(self.norm(weights["gates"](x)).unflatten(-1, (3, -1)), deter)
+        return _gru(self.norm(reads["gates"](x)).unflatten(-1, (3, -1)), deter)
 
 
 class BlockCell(nn.Module):
@@ -63,18 +63,18 @@ class BlockCell(nn.Module):
         """The action's embedding, for all steps at once: (…, A) → (…, hidden)."""
         return self.from_action(_bounded(action))
 
-    def weights(self) -> dict[str, Shared]:
+    def weights(self) -> dict[str, Tensor]:
         """What the steps of a loop over time share."""
         return {
-            "deter": Shared(self.from_deter.linear.weight),
-            "stoch": Shared(self.from_stoch.linear.weight),
-            "all": Shared(self.shared.weight),
+            "deter": self.from_deter.linear.weight,
+            "stoch": self.from_stoch.linear.weight,
+            "all": self.shared.weight,
         }
 
-    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
+    def forward(self, deter: Tensor, stoch: Tensor, move: Tensor, reads: dict[str, Read]) -> Tensor:
         """deter (B, D), stoch (B, S·K), move from read_action → next deter (B, D)."""
-        read = [self.from_deter.finish(weights["deter"](deter)), self.from_stoch.finish(weights["stoch"](stoch)), move]
-        mixed = weights["all"](torch.cat(read, -1)) + self.shared.bias
+        told = [self.from_deter.finish(reads["deter"](deter)), self.from_stoch.finish(reads["stoch"](stoch)), move]
+        mixed = reads["all"](torch.cat(told, -1)) + self.shared.bias
         hidden = self.norm(self.own(deter) + mixed)
         gates = self.gates(hidden).unflatten(-1, (self.blocks, 3, -1))  # (B, G, 3, D / G)
         return _gru(gates, deter.unflatten(-1, (self.blocks, -1))).flatten(-2)

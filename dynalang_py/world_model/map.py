@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dynalang_py.nn.layers import Family, NormSiLU, initialise, linear
-from dynalang_py.nn.unrolled import Shared
+from dynalang_py.nn.unrolled import Read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,21 +64,21 @@ class Map(nn.Module):
         self.around = Around(grid, config.width, config.around, family) if config.around else None
         self.ask = linear(asking, config.questions * (config.width + config.around), family, scale=2.0)
 
-    def weights(self) -> dict[str, Shared]:
+    def weights(self) -> dict[str, Tensor]:
         """What the steps of a loop over time share: each place's shares of all contents (motions, to · from)."""
-        return {"motions": Shared((10 * self.sources).softmax(-1).flatten(1).t())}
+        return {"motions": (10 * self.sources).softmax(-1).flatten(1).t()}
 
     def read(self, latents: Tensor) -> Tensor:
         """Latents of the patches (…, patches · own) → what is kept of them (…, view)."""
         return self.enter(latents.unflatten(-1, (self.patches, -1))).flatten(-2)
 
-    def move(self, seen: Tensor, known: Tensor, cell: Tensor, weights: dict[str, Shared]) -> Tensor:
+    def move(self, seen: Tensor, known: Tensor, cell: Tensor, reads: dict[str, Read]) -> Tensor:
         """Contents (B, size) after a step, as expected.
 
         seen (B, view) takes the place of what was expected in view; cell (B, D): the state that the step led to.
         """
         contents = self._contents(seen, known[:, self.view :])
-        sources = weights["motions"](self.choose(cell).softmax(-1)).unflatten(-1, (self.places, self.places))
+        sources = reads["motions"](self.choose(cell).softmax(-1)).unflatten(-1, (self.places, self.places))
         return (sources @ contents.to(sources.dtype)).flatten(-2)
 
     def expect(self, known: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Letters: dynalang_py/nn/__init__.py.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from dynalang_py.nn.functional import draw_mixed, straight_through, unimix
 from dynalang_py.nn.layers import MLP, Dense, Family, linear
 from dynalang_py.nn.patches import NO_SITES, Sites
 from dynalang_py.nn.random import Noise
-from dynalang_py.nn.unrolled import Shared, product_dtype
+from dynalang_py.nn.unrolled import Read, Shared, product_dtype
 from dynalang_py.world_model.cells import BlockCell, DenseCell
 from dynalang_py.world_model.echo import Echo
 from dynalang_py.world_model.map import Map, MapConfig
@@ -70,6 +70,25 @@ class RSSMConfig:
             raise ValueError(f"deter must be divisible by blocks ({self.blocks}), got {self.deter}")
         if not 0 <= self.unimix < 1:
             raise ValueError(f"unimix must be at least 0 and below 1, got {self.unimix}")
+
+
+class Told(NamedTuple):
+    """What one step of observe is told; with an axis T after the first, what all steps of a window are."""
+
+    stays: Tensor
+    """(B, 1) bool: no reset."""
+    start: Tensor
+    """(B, S·K): the latents that a reset puts in place."""
+    move: Tensor
+    """(B, hidden): the cell's reading of the action before."""
+    seen: Tensor
+    """(B, hidden): the posterior's reading of the observation."""
+    leaning: Tensor
+    """(B, S·K): what the patches make of the logits. Here and below S counts no names."""
+    names: Tensor
+    """(B, …): latents that are the names of patches."""
+    draw: Tensor
+    """(B, S, 1): noise."""
 
 
 class RSSM(nn.Module):
@@ -180,28 +199,19 @@ class RSSM(nn.Module):
         seen = F.linear(embed, self.posterior_in.columns(read, 1))  # (B, T, hidden)
         leaning = self._leaning(embed)
         names = embed[..., : self.named * config.classes]  # (B, T, …)
-        weights = self._weights() | {
-            "own": Shared(self.posterior_in.columns(read, 0)),
-            "latents": Shared(self.posterior_out.weight),
-        }
+        weights = {"own": self.posterior_in.columns(read, 0), "latents": self.posterior_out.weight}
+        shared = Shared(self._weights() | weights, length, batch)
         draws = noise.uniform(batch, length, self.latents - self.named, 1)
         deter, stoch = state["deter"].to(seen.dtype), state["stoch"].flatten(-2).to(seen.dtype)
         deter, before = self._apart(deter)
         start_deter, start_stoch = (x.to(seen.dtype) for x in self._start(batch, length, noise))
         deters, stochs, logits = [], [], []
+        window = Told(keep, start_stoch, moves, seen, leaning, names, draws)
         # Unbound at once: the gradient of each x[:, t] would be a whole window of zeros, quadratic in T.
-        steps = zip(*(x.unbind(1) for x in (keep, start_stoch, moves, seen, leaning, names, draws)), strict=True)
-        for stays, fresh_stoch, move, sight, lean, name, draw in steps:
-            deter, stoch, logit = self.filter_step(
-                torch.where(stays, deter, start_deter),
-                torch.where(stays, stoch, fresh_stoch),
-                move,
-                sight,
-                lean,
-                name,
-                draw,
-                weights,
-            )
+        for t, step in enumerate(zip(*(x.unbind(1) for x in window), strict=True)):
+            reads = shared.at(t)
+            deter, stoch, logit = self.filter_step(deter, stoch, start_deter, Told(*step), reads)
+            shared.done(reads)
             deters.append(deter)
             stochs.append(stoch)
             logits.append(logit)
@@ -223,7 +233,7 @@ class RSSM(nn.Module):
         where given).
         """
         draws = noise.uniform(horizon, state["deter"].shape[0], self.latents, 1)
-        weights = self._weights()
+        shared = Shared(self._weights(), horizon, state["deter"].shape[0])
         states, actions = [{name: state[name] for name in ("deter", "stoch")}], []
         deter, echo = self._apart(state["deter"])
         for t in range(horizon + 1):
@@ -233,7 +243,9 @@ class RSSM(nn.Module):
                 break
             action = policy[:, t] if isinstance(policy, Tensor) else actions[t]
             stoch = states[t]["stoch"].flatten(-2).to(deter.dtype)
-            deter, stoch = self.dream_step(deter, stoch, action, draws[t], weights)
+            reads = shared.at(t)
+            deter, stoch = self.dream_step(deter, stoch, action, draws[t], reads)
+            shared.done(reads)
             states.append(
                 {
                     "deter": torch.cat([deter, echo], -1) if self.echo else deter,
@@ -272,34 +284,26 @@ class RSSM(nn.Module):
     # -- its pieces -------------------------------------------------------------------------------------------------
 
     def filter_step(
-        self,
-        deter: Tensor,
-        stoch: Tensor,
-        move: Tensor,
-        seen: Tensor,
-        lean: Tensor,
-        names: Tensor,
-        draw: Tensor,
-        weights: dict[str, Shared],
+        self, deter: Tensor, stoch: Tensor, start: Tensor, told: Told, reads: dict[str, Read]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of observe.
 
-        deter (B, D), stoch (B, S·K), the readings of action and observation (B, hidden), what the patches make of the
-        latents (B, S·K), the names among them (B, …), noise (B, S, 1), the weights that all steps share → next deter,
-        next stoch, posterior log-probabilities (B, S, K). S in what is made and drawn counts no names.
+        deter (B, D), stoch (B, S·K), the deter (D,) that a reset puts in place, what else the step is told, and the
+        weights that all steps share → next deter, next stoch, posterior log-probabilities (B, S, K) without names.
         """
-        deter = self._move(deter, stoch, move, weights)
-        hidden = self.posterior_in.finish(weights["own"](deter[..., : self.config.deter]) + seen)
-        logits = weights["latents"](hidden) + lean
+        deter, stoch = torch.where(told.stays, deter, start), torch.where(told.stays, stoch, told.start)
+        deter = self._move(deter, stoch, told.move, reads)
+        hidden = self.posterior_in.finish(reads["own"](deter[..., : self.config.deter]) + told.seen)
+        logits = reads["latents"](hidden) + told.leaning
         logit = unimix(logits.unflatten(-1, (-1, self.config.classes)), self.config.unimix)
-        stoch = straight_through(logit, draw).flatten(-2).to(deter.dtype)
-        return deter, torch.cat([names.to(stoch.dtype), stoch], -1) if self.named else stoch, logit
+        stoch = straight_through(logit, told.draw).flatten(-2).to(deter.dtype)
+        return deter, torch.cat([told.names.to(stoch.dtype), stoch], -1) if self.named else stoch, logit
 
     def dream_step(
-        self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, weights: dict[str, Shared]
+        self, deter: Tensor, stoch: Tensor, action: Tensor, draw: Tensor, reads: dict[str, Read]
     ) -> tuple[Tensor, Tensor]:
         """One step of imagine: action (B, A), noise (B, S, 1) → next deter (B, D), next stoch (B, S·K)."""
-        deter = self._move(deter, stoch, self.cell.read_action(action), weights)
+        deter = self._move(deter, stoch, self.cell.read_action(action), reads)
         stoch = draw_mixed(self._expected(deter), self.config.unimix, draw)
         return deter, stoch.flatten(-2).to(deter.dtype)
 
@@ -316,14 +320,14 @@ class RSSM(nn.Module):
             logits = logits + F.pad(names, (0, logits.shape[-1] - names.shape[-1]))
         return logits.unflatten(-1, (-1, self.config.classes))
 
-    def _move(self, deter: Tensor, stoch: Tensor, move: Tensor, weights: dict[str, Shared]) -> Tensor:
+    def _move(self, deter: Tensor, stoch: Tensor, move: Tensor, reads: dict[str, Read]) -> Tensor:
         """deter (B, D) and stoch (B, S·K) of a step, the action as the cell reads it → next deter."""
         if self.map is None:
-            return self.cell(deter, stoch, move, weights)
+            return self.cell(deter, stoch, move, reads)
         cell, known = deter.split(self.widths, -1)
         seen, free = self._told(stoch)
-        cell = self.cell(cell, torch.cat([seen, free], -1), move, weights)
-        return torch.cat([cell, self.map.move(seen, known, cell, weights)], -1)
+        cell = self.cell(cell, torch.cat([seen, free], -1), move, reads)
+        return torch.cat([cell, self.map.move(seen, known, cell, reads)], -1)
 
     def _told(self, stoch: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (…, S·K) → what the map keeps of those of the patches (…, view), and the others."""
@@ -335,7 +339,7 @@ class RSSM(nn.Module):
         moving = sum(self.widths)
         return deter[..., :moving], deter[..., moving:]
 
-    def _weights(self) -> dict[str, Shared]:
+    def _weights(self) -> dict[str, Tensor]:
         return self.cell.weights() | (self.map.weights() if self.map else {})
 
     def _leaning(self, embed: Tensor) -> Tensor:

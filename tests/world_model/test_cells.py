@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dynalang_py.nn.unrolled import Shared
 from dynalang_py.world_model.cells import BlockCell, DenseCell
 
 ACTIONS, DETER, HIDDEN, BLOCKS = 3, 8, 6, 2
@@ -29,9 +30,9 @@ def test_the_dense_cell_norms_all_gates_at_once(bottleneck: int) -> None:
     x = x @ cell.gates.weight.T
     x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-3).sqrt()
     reset, candidate, update = (x * cell.norm.scale + cell.norm.bias).chunk(3, -1)
-    torch.testing.assert_close(
-        cell(deter, stoch, cell.read_action(action), cell.weights()), gru(reset, candidate, update, deter)
-    )
+    reads = Shared(cell.weights(), 1, 4).at(0)
+    ours = cell(deter, stoch, cell.read_action(action), reads)
+    torch.testing.assert_close(ours, gru(reset, candidate, update, deter))
 
 
 def test_the_block_cell_block_by_block() -> None:
@@ -57,7 +58,8 @@ def test_the_block_cell_block_by_block() -> None:
         gates = x[:, own] @ cell.gates.weight[g] + cell.gates.bias[3 * g * width : 3 * (g + 1) * width]
         reset, candidate, update = gates.split(width, -1)
         expected.append(gru(reset, candidate, update, deter[:, own]))
-    torch.testing.assert_close(cell(deter, stoch, cell.read_action(action), cell.weights()), torch.cat(expected, -1))
+    reads = Shared(cell.weights(), 1, 4).at(0)
+    torch.testing.assert_close(cell(deter, stoch, cell.read_action(action), reads), torch.cat(expected, -1))
 
 
 def test_fresh_block_weights_share_one_fan() -> None:

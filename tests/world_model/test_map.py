@@ -11,6 +11,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.nn.layers import Family
 from dynalang_py.nn.patches import Sites
 from dynalang_py.nn.random import Noise
+from dynalang_py.nn.unrolled import Shared
 from dynalang_py.world_model.encoder import EncoderConfig
 from dynalang_py.world_model.map import Map, MapConfig
 from dynalang_py.world_model.model import WorldModel, WorldModelConfig
@@ -73,7 +74,7 @@ def test_a_motion_moves_contents_and_what_is_seen_counts_more_than_what_was_expe
     truth = torch.cat([seen, known[:, mapped.view :]], -1).view(2, 5, 3)
     for motion, order in enumerate([[1, 2, 3, 4, 0], [4, 0, 1, 2, 3]]):
         mapped.choose.bias.data = 50 * F.one_hot(torch.tensor(motion), 2).float()
-        moved = mapped.move(seen, known, torch.randn(2, CONFIG.deter), mapped.weights())
+        moved = mapped.move(seen, known, torch.randn(2, CONFIG.deter), Shared(mapped.weights(), 1, 2).at(0))
         torch.testing.assert_close(moved.view(2, 5, 3), truth[:, order])
 
 
@@ -82,7 +83,7 @@ def test_the_cell_mixes_the_motions(mapped: Map) -> None:
     cell, known, seen = torch.randn(1, CONFIG.deter), torch.randn(1, mapped.size), torch.randn(1, mapped.view)
     stays = mapped.choose(cell).softmax(-1)[0, 0]
     truth = torch.cat([seen, known[:, mapped.view :]], -1).view(5, 3)
-    moved = mapped.move(seen, known, cell, mapped.weights()).view(5, 3)
+    moved = mapped.move(seen, known, cell, Shared(mapped.weights(), 1, 1).at(0)).view(5, 3)
     torch.testing.assert_close(moved, stays * truth + (1 - stays) * truth[[4, 0, 1, 2, 3]])
 
 
