@@ -128,6 +128,16 @@ def test_gru(shape: tuple[int, ...]) -> None:
 
 
 @compiled
+def test_gates_that_are_wide_open_or_shut() -> None:
+    gates = torch.tensor([-torch.inf, -1e4, -100.0, -30.0, 0.0, 30.0, 100.0, 1e4, torch.inf])
+    gates = torch.cartesian_prod(gates, torch.tensor([-1e4, -0.5, 3.0, torch.inf]), gates).t()[None]  # (1, 3, width)
+    deter = torch.linspace(-2, 2, gates.shape[-1])[None]
+    reset, candidate, update = gates.unbind(1)
+    expected = torch.lerp(deter, (reset.sigmoid() * candidate).tanh(), (update - 1).sigmoid())
+    torch.testing.assert_close(fused.gru(gates, deter), expected, equal_nan=True)  # 0 · ∞ is none
+
+
+@compiled
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("classes", [2, 3, 15, 16, 17, 33, 1024])
 @pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
