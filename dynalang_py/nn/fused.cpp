@@ -61,38 +61,26 @@ inline Halves narrowed(Floats x) {
 #endif
 }
 
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
 // The next numbers of a row, a register full of them, or the `left` ones it still has and zeros.
 inline Floats load(const float* from, int64_t left) {
     Floats x = {};
-    if (left >= LANES)
-        std::memcpy(&x, from, sizeof x);
-    else
-        std::memcpy(&x, from, left * 4);
+    std::memcpy(&x, from, smaller(left, LANES) * 4);
     return x;
 }
 
 inline Floats load(const bfloat16* from, int64_t left) {
     Halves x = {};
-    if (left >= LANES)
-        std::memcpy(&x, from, sizeof x);
-    else
-        std::memcpy(&x, from, left * 2);
+    std::memcpy(&x, from, smaller(left, LANES) * 2);
     return widened(x);
 }
 
-inline void store(float* to, Floats x, int64_t left) {
-    if (left >= LANES)
-        std::memcpy(to, &x, sizeof x);
-    else
-        std::memcpy(to, &x, left * 4);
-}
+inline void store(float* to, Floats x, int64_t left) { std::memcpy(to, &x, smaller(left, LANES) * 4); }
 
 inline void store(bfloat16* to, Floats x, int64_t left) {
     Halves rounded = narrowed(x);
-    if (left >= LANES)
-        std::memcpy(to, &rounded, sizeof rounded);
-    else
-        std::memcpy(to, &rounded, left * 2);
+    std::memcpy(to, &rounded, smaller(left, LANES) * 2);
 }
 
 // Calls body(i, left) for each register full of a row's numbers; what is left is a constant but for the last few.
@@ -188,7 +176,7 @@ void norm_silu(const T* x, const float* scale, const float* offset, T* y, float*
     int64_t group = together(width);
 #pragma omp parallel for num_threads(threads)
     for (int64_t start = 0; start < rows; start += group) {
-        int64_t end = start + group < rows ? start + group : rows;
+        int64_t end = smaller(start + group, rows);
         for (int64_t row = start; row < end; row++) {
             const T* in = x + row * width;
             float mean = 0;
