@@ -18,7 +18,7 @@ EXTRAS = {
     "vln": ["trimesh>=4.6", "embreex>=4.4", "scipy>=1.11", "pillow"],
     "text": ["kaldingram"],  # trigrams to compare with
 }
-DEV = ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"]
+DEV = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy"]
 
 setup(
     name="dynalang_py",
@@ -29,7 +29,11 @@ setup(
     python_requires=">=3.10",
     packages=[*FOLDERS, *(f"{name}.{part}" for name, folder in FOLDERS.items() for part in find_packages(folder))],
     package_dir=FOLDERS,
-    package_data={"dynalang_py": ["py.typed"], "dynalang_py.nn": ["*.cpp"], "dynalang_py.tokenizers": ["assets/*"]},
+    package_data={
+        "dynalang_py": ["py.typed"],
+        "dynalang_py.kernels": ["*.cpp"],
+        "dynalang_py.tokenizers": ["assets/*"],
+    },
     entry_points={"console_scripts": ["dynalang = dynalang_py.cli:main"]},
     install_requires=[
         "torch>=2.4",

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn import fused
+from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import BlockLinear, Dense, Family, NormSiLU, initialise, linear
 
 _MULTIPLES_2025 = (2, 3, 4, 4)  # channels of a stage in units of the depth; later stages repeat the last

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dynalang_py.nn import fused
+from dynalang_py.kernels import fused
 
 
 def symlog(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn import fused
+from dynalang_py.kernels import fused
 
 Family = Literal["dreamer2023", "dreamer2025"]
 """dreamer2023: LayerNorm, no bias before a norm, fan-average. dreamer2025: RMSNorm, bias everywhere, fan-in."""
@@ -51,7 +51,7 @@ class NormSiLU(Norm):
         return F.silu(super().forward(x))
 
     def is_fused(self, x: Tensor) -> bool:
-        """Whether nn/fused.py serves this input."""
+        """Whether kernels/fused.py serves this input."""
         return fused.serves(x) and self.scale.dtype == torch.float32
 
 

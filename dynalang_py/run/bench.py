@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dynalang_py.agent import PARTS, Agent
 from dynalang_py.config import Device, Precision, resolve_device, resolve_precision
 from dynalang_py.contract import StepSpec
-from dynalang_py.nn import fused
+from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import Family
 from dynalang_py.run.machine import keep_freed_memory
 from dynalang_py.sizes import parts
@@ -82,7 +82,7 @@ class Result:
     precision: str
     compiled: bool
     fused: bool
-    """Whether nn/fused.cpp computes what stands between matrix products."""
+    """Whether kernels/fused.cpp computes what stands between matrix products."""
 
 
 def main(config: BenchConfig) -> None:

@@ -7,7 +7,7 @@ import torch
 from dynalang_py.agent import Agent
 from dynalang_py.config import Config, resolve_device, resolve_precision
 from dynalang_py.contract import StepSpec
-from dynalang_py.nn import fused
+from dynalang_py.kernels import fused
 from dynalang_py.replay import Replay
 
 

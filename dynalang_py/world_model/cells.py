@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynalang_py.nn import fused
+from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import BlockLinear, Dense, Family, Norm, NormSiLU, initialise, linear
 from dynalang_py.nn.unrolled import Read
 

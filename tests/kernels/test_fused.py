@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dynalang_py.nn import conv, fused, native
+from dynalang_py.kernels import fused, native
+from dynalang_py.nn import conv
 from dynalang_py.nn.functional import draw_mixed, straight_through, unimix
 from dynalang_py.nn.layers import Dense, Family, NormSiLU
 from dynalang_py.world_model import cells

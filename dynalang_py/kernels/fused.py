@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dynalang_py.nn import native
+from dynalang_py.kernels import native
 
 _MOST_CLASSES = 1024  # as in fused.cpp
 _LEAST = 2**16  # numbers; with fewer, the way there takes longer than PyTorch's operations

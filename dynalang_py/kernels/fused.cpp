@@ -1,4 +1,4 @@
-// What stands between two matrix products, in one pass over memory each. nn/fused.py compiles and explains it.
+// What stands between two matrix products, in one pass over memory each. kernels/fused.py compiles and explains it.
 //
 // Numbers come as float or bfloat16 (a flag says which) and are computed with as float, as many at a time as the
 // machine's registers hold, in the vector types of GCC and Clang. Rows are shared out among threads in the order they
