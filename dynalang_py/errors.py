@@ -1,6 +1,7 @@
 """Errors that are meant for the person at the keyboard: one clear sentence, exit code 2, no traceback."""
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -8,10 +9,25 @@ class UserError(Exception):
     """Bad input. The message names the thing, its value and what is allowed; the command line exits with 2."""
 
 
+def near(name: str, options: Iterable[str]) -> str | None:
+    """The option that a mistyped name most likely means; None where none is near, for a far guess misleads."""
+    options, words = list(options), set(name.split("-"))
+    # batch means batch-size, not patch; evaluate means eval
+    part = [o for o in options if words <= set(o.split("-")) or (len(o) > 3 and name.startswith(o))]
+    match = part or difflib.get_close_matches(name, options, n=1, cutoff=0.74 if len(name) > 3 else 0.66)
+    return min(match, key=len) if match else None
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """The sentence " Did you mean 'x'?" for a mistyped name, or an empty string if nothing is near."""
-    match = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
-    return f" Did you mean {match[0]!r}?" if match else ""
+    match = near(name, options)
+    return f" Did you mean {match!r}?" if match else ""
+
+
+def command(*words: object) -> str:
+    """A command line for people to copy, such as `dynalang train --resume 'my runs/a'`: words with
+    spaces and the like are quoted. Every command line that is shown and holds a word of the user's is made here."""
+    return shlex.join(map(str, words))
 
 
 def shown(value: object, most: int = 60) -> str:

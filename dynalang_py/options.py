@@ -1,13 +1,12 @@
 """A command line onto a config dataclass: tyro reads it, and what it can't read is told in one sentence."""
 
 import contextlib
-import difflib
 import io
 import re
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from dynalang_py.errors import UserError, nearest
+from dynalang_py.errors import UserError, near
 
 T = TypeVar("T")
 
@@ -71,12 +70,12 @@ def refuse_options(args: Iterable[str], known: Sequence[str]) -> None:
 
 def _hint(name: str, known: Sequence[str]) -> str:
     """Name the option that was meant: the parts before its last dot are what people leave out."""
+    name = name.replace("_", "-").lstrip("-")
     by_last = {_last(option): option for option in known}
-    last = _last(name.replace("_", "-"))
-    if last in by_last:
-        return f" Did you mean {by_last[last]!r}?"
-    near = difflib.get_close_matches(last, by_last, n=1, cutoff=0.7)
-    return f" Did you mean {by_last[near[0]]!r}?" if near else nearest(name, known)
+    whole = {option.lstrip("-"): option for option in known}
+    if found := near(_last(name), by_last):
+        return f" Did you mean {by_last[found]!r}?"
+    return f" Did you mean {whole[found]!r}?" if (found := near(name, whole)) else ""
 
 
 def _last(option: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dynalang_py import config as configs
 from dynalang_py.config import Config, Kind
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, command
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class RunFolder:
         """Raise UserError unless a new run may begin here. verb: what would resume the one that lies here."""
         if self.config.exists():
             raise UserError(
-                f"{self.path} already holds a run; go on with it by: dynalang {verb} --resume {self.path}, "
-                "or choose another --run-dir"
+                f"{self.path} already holds a run; go on with it by: {command('dynalang', verb, '--resume', self.path)}"
+                " or choose another --run-dir"
             )
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --run-dir must name a folder")

@@ -3,6 +3,7 @@
 import time
 
 from dynalang_py.envs.vln.houses.dataset import HousesConfig, make_dataset
+from dynalang_py.errors import command
 from dynalang_py.run.console import Face, Progress, duration
 
 
@@ -32,4 +33,4 @@ def make_houses(config: HousesConfig) -> None:
     rows.append(("vocabulary", f"{summary['words']} words"))
     rows.append(("made in", duration(time.monotonic() - begin)))
     face.table(f"{config.out}: level {config.level}, seed {config.seed}", rows)
-    face.say(f"dynalang train vln --env.data {config.out}    trains in it.")
+    face.say(f"{command('dynalang', 'train', 'vln', '--env.data', config.out)}    trains in it.")

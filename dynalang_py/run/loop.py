@@ -8,7 +8,7 @@ import numpy as np
 from dynalang_py import config as configs
 from dynalang_py.agent import NonFiniteError
 from dynalang_py.config import Config
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.clock import Clock
 from dynalang_py.run.console import Face, Progress, duration
@@ -85,7 +85,7 @@ class Loop(ABC):
         found = checkpoints.find(self.folder.checkpoints)
         remedy = "there is no checkpoint yet"
         if found:
-            again = f"dynalang {self.verb} --resume {self.folder.path}"
+            again = command("dynalang", self.verb, "--resume", self.folder.path)
             remedy = f"the last good checkpoint is {found[0]}; go on from it by: {again}"
         return UserError(f"training stopped at {self.unit} {self.at}: {error}; {remedy}")
 

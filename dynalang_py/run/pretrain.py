@@ -10,7 +10,7 @@ from typing import Any
 
 from dynalang_py import config as configs
 from dynalang_py.agent import NonFiniteError
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.build import computes
 from dynalang_py.run.checkpoint import Checkpoint
@@ -135,7 +135,8 @@ class Pretrainer(Loop):
             raise self.stopped(error) from error
         path = self.folder.path
         if self.stop.received:
-            self.face.say(f"Stopped at update {self.at:,}. Go on with: dynalang pretrain --resume {path}")
+            again = command("dynalang", "pretrain", "--resume", path)
+            self.face.say(f"Stopped at update {self.at:,}. Go on with: {again}")
         else:
             self._conclude()
 
@@ -298,9 +299,9 @@ class Pretrainer(Loop):
     def _conclude(self) -> None:
         """Say what came of it and where it lies."""
         path, done = self.folder.path, self.counters
-        more = f" --updates {2 * done.updates}"
-        more += f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""
-        more += f" --patience {2 * self.config.patience}" if done.stale else ""
+        more = ["--updates", 2 * done.updates]
+        more += ["--minutes", f"{2 * self.config.minutes:g}"] if self.config.minutes else []
+        more += ["--patience", 2 * self.config.patience] if done.stale else []
         best = f"of update {done.best_at:,}, which predicted held-out text best" if done.best_at else "the last"
         self.face.table(
             f"Finished: {done.updates:,} updates, {done.tokens:,} tokens, {duration(done.seconds)} of training",
@@ -308,12 +309,12 @@ class Pretrainer(Loop):
                 ("weights", best if self.config.patience else "the last"),
                 ("perplexity, held out", shown(self.found)),
                 *((name, shown(values)) for name, values in self.baselines.items()),
-                ("TensorBoard", f"tensorboard --logdir {path}"),
+                ("TensorBoard", command("tensorboard", "--logdir", path)),
                 ("metrics", str(self.folder.metrics)),
                 ("checkpoint", str(checkpoints.find(self.folder.checkpoints)[0])),
-                ("write", f'dynalang generate {path} --prompt "..."'),
-                ("fine-tune", f"dynalang train PRESET --pretrained {path}"),
-                ("go on", f"dynalang pretrain --resume {path}{more}"),
+                ("write", command("dynalang", "generate", path, "--prompt", "Pick up the")),
+                ("fine-tune", command("dynalang", "train", "PRESET", "--pretrained", path)),
+                ("go on", command("dynalang", "pretrain", "--resume", path, *more)),
             ],
         )
 

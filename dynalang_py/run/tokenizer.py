@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynalang_py import files
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, command
 from dynalang_py.run.console import Face, Progress
 from dynalang_py.text.corpus import documents
 from dynalang_py.tokenizers import NAMED, Tokenizer, load
@@ -52,7 +52,8 @@ def train_tokenizer(corpus: Sequence[str], config: TrainTokenizerConfig) -> None
     tokenizer = SentencePieces(config.out)
     rows = [("text", f"{reader.documents:,} documents, {reader.characters:,} characters"), *_facts(tokenizer)]
     face.table(str(config.out), [*rows, *_statistics(tokenizer, reader.first, reader.characters)])
-    face.say(f'To see what it does: dynalang tokenizer show "go to the blue sofa" --tokenizer {config.out}')
+    show = command("dynalang", "tokenizer", "show", "go to the blue sofa", "--tokenizer", config.out)
+    face.say(f"To see what it does: {show}")
 
 
 def show_tokenizer(text: str, config: ShowTokenizerConfig) -> None:

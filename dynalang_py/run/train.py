@@ -13,7 +13,7 @@ from dynalang_py import envs, files
 from dynalang_py.agent import NonFiniteError
 from dynalang_py.config import Config
 from dynalang_py.contract import StepSpec
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.build import build_agent, build_replay, computes
 from dynalang_py.run.checkpoint import Checkpoint
@@ -143,7 +143,8 @@ class Trainer(Loop):
             raise self.stopped(error) from error
         if self.stop.received:
             path = self.folder.path
-            self.face.say(f"Stopped at step {self.counters.steps:,}. Go on with: dynalang train --resume {path}")
+            again = command("dynalang", "train", "--resume", path)
+            self.face.say(f"Stopped at step {self.counters.steps:,}. Go on with: {again}")
         else:
             self._conclude()
 
@@ -296,17 +297,18 @@ class Trainer(Loop):
         columns = {"agent": self.summary} | ({"random policy": self.baseline} if self.baseline else {})
         self.face.results(f"{self.config.eval_episodes} evaluation episodes, mean and 95 % interval", columns)
         drawn = sorted(self.folder.pictures.glob("*.*"))
-        minutes = f" --minutes {2 * self.config.minutes:g}" if self.config.minutes else ""
+        more = ["--steps", 2 * self.counters.steps]
+        more += ["--minutes", f"{2 * self.config.minutes:g}"] if self.config.minutes else []
         self.face.table(
             f"Finished: {self.counters.steps:,} steps, {self.counters.episodes:,} episodes,"
             f" {duration(self.counters.seconds)} of training",
             [
-                ("TensorBoard", f"tensorboard --logdir {path}"),
+                ("TensorBoard", command("tensorboard", "--logdir", path)),
                 ("metrics", str(self.folder.metrics)),
                 *((picture.stem.replace("_", " "), str(picture)) for picture in drawn),
                 ("checkpoint", str(checkpoints.find(self.folder.checkpoints)[0])),
-                ("evaluate", f"dynalang eval {path}"),
-                ("go on", f"dynalang train --resume {path} --steps {2 * self.counters.steps}{minutes}"),
+                ("evaluate", command("dynalang", "eval", path)),
+                ("go on", command("dynalang", "train", "--resume", path, *more)),
             ],
         )
 
