@@ -149,6 +149,11 @@ FREE = (
 """Settings that may change when a run is resumed: limits and machinery, nothing that decides what is learned."""
 
 
+PROGRAMS = ("habitat_python",)
+"""Settings of worlds that name programs. Who types may start one, a file may not, since it may be a stranger's; so they
+are neither saved nor loaded."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass as plain JSON values. A member of a union of dataclasses carries its `kind`."""
     hints = typing.get_type_hints(type(config))
@@ -186,12 +191,15 @@ def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> A
 
 
 def save(config: Any, path: Path) -> None:
-    """Write the config as JSON, in one step."""
-    files.write(path, json.dumps(to_dict(config), indent=2) + "\n")
+    """Write the config as JSON, in one step, without the programs that it names."""
+    files.write(path, json.dumps(_without_programs(to_dict(config)), indent=2) + "\n")
 
 
 def load(path: Path, kind: type[Kind]) -> Kind:
-    """Read a config of this kind that `save` wrote. Raises UserError where it can't be."""
+    """Read a config of this kind that `save` wrote; what names a program in it is passed over.
+
+    Raises UserError where it can't be read.
+    """
     try:
         plain = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -199,7 +207,7 @@ def load(path: Path, kind: type[Kind]) -> Kind:
     if not isinstance(plain, dict):
         raise UserError(f"{path} holds no settings but {plain!r}")
     try:
-        config: Kind = from_dict(plain, kind)
+        config: Kind = from_dict(_without_programs(plain), kind)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return config
@@ -258,6 +266,12 @@ def resolve_precision(name: Precision, device: torch.device) -> Literal["float32
         cpu = cpuinfo.read_text() if cpuinfo.exists() else ""
         native = "amx_bf16" in cpu or ("AuthenticAMD" in cpu and "avx512_bf16" in cpu)
     return "bfloat16" if native else "float32"
+
+
+def _without_programs(plain: Mapping[str, Any]) -> dict[str, Any]:
+    env = plain.get("env")
+    kept = {key: value for key, value in env.items() if key not in PROGRAMS} if isinstance(env, Mapping) else env
+    return {**plain, "env": kept} if "env" in plain else dict(plain)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """From houses to a trained agent and its table of metrics, by the commands that people type."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from dynalang_py import cli, presets
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import VLNConfig
+from dynalang_py.envs.vln import habitat
 from dynalang_py.errors import UserError
 from dynalang_py.run.build import build_agent
 from dynalang_py.run.logger import read_metrics
@@ -121,6 +123,34 @@ def test_bad_input_gets_one_sentence(
     err = capsys.readouterr().err
     assert sentence in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", [("eval", "{run}", "--policy", "random"), ("train", "--resume", "{run}")])
+def test_a_program_that_a_run_s_folder_names_is_not_started(
+    capsys: pytest.CaptureFixture[str],
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: tuple[str, ...],
+) -> None:
+    monkeypatch.delenv("DYNALANG_HABITAT_PYTHON", raising=False)
+    monkeypatch.setitem(habitat.__dict__, "_sound", set())
+    program, mark = tmp_path / "python", tmp_path / "mark"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    program.chmod(0o755)
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    assert "habitat_python" not in config["env"]
+    config["env"] |= {"simulator": "habitat", "habitat_python": str(program)}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    args = [arg.format(run=tmp_path / "run") for arg in verb]
+    code = cli.main(args)  # under this interpreter, which has habitat_sim or hasn't
+    assert code in (0, 2)
+    assert not mark.exists()
+    if verb[0] == "eval":
+        assert cli.main([*args, "--habitat-python", str(program)]) == 2
+        assert mark.exists()
+        assert "habitat-sim ended as it started" in capsys.readouterr().err
 
 
 def test_a_world_without_an_expert_says_so(tmp_path: Path) -> None:
