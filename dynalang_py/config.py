@@ -9,12 +9,13 @@ import typing
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 
 from dynalang_py import files
 from dynalang_py.behavior import ActorCriticConfig
+from dynalang_py.bounds import Duration, Episodes, Seed, Share, Steps, Width, Within, check
 from dynalang_py.envs import EnvConfig
 from dynalang_py.errors import UserError, nearest
 from dynalang_py.nn.optim import OptimizerConfig
@@ -41,7 +42,7 @@ class Config:
     """What the agent remembers of its life."""
     text: TextConfig = field(default_factory=TextConfig)
     """What the agent reads beside its life, where text_ratio is above 0, in the tokens of its world."""
-    text_ratio: float = 0.0
+    text_ratio: Annotated[float, Within(0, 1000)] = 0.0
     """Windows of text per window of experience in each update; both weigh the same. 0 reads nothing."""
 
     pretrained: Path | None = None
@@ -51,46 +52,46 @@ class Config:
 
     run_dir: Path = Path("runs/run")
     """Folder that this run makes and keeps everything in."""
-    steps: int = 1_000_000
+    steps: Steps = 1_000_000
     """Stop after this many environment steps, over all environments together; each first observation counts as one."""
-    minutes: float | None = None
+    minutes: Duration | None = None
     """Stop after this many minutes of training, if that comes first; evaluations do not count."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides weights, worlds and every random choice. Two runs with one seed on one machine are alike."""
 
-    envs: int = 8
+    envs: Annotated[int, Within(1, 4096)] = 8
     """Environments that run side by side."""
     processes: bool = False
     """Give each environment a process of its own; pays where a step takes longer than about a millisecond."""
     timeout_is_terminal: bool = False
     """Whether running out of time ends the world (as in the Dynalang paper) or merely interrupts it."""
 
-    batch_size: int = 16
+    batch_size: Width = 16
     """Windows in a batch (B)."""
-    batch_length: int = 64
+    batch_length: Annotated[int, Within(2, 2**20)] = 64
     """Steps in a window (T)."""
-    train_ratio: float = 32.0
+    train_ratio: Annotated[float, Within(0, 1e6)] = 32.0
     """How often each environment step is replayed; updates per environment step are this / (batch size · length)."""
-    prefill: int = 1024
+    prefill: Annotated[int, Within(0, 10**15)] = 1024
     """Random steps before the first update."""
-    expert_prefill: float = 0.0
+    expert_prefill: Share = 0.0
     """Share of the episodes before the first update that the world's expert walks, where the world has one (vln)."""
-    expert_share: float = 0.0
+    expert_share: Share = 0.0
     """Share of the later episodes that the expert walks while the agent looks on."""
 
-    eval_every: int = 20_000
+    eval_every: Annotated[int, Within(0, 10**15)] = 20_000
     """Environment steps between evaluations; 0 evaluates at the end alone."""
-    eval_episodes: int = 100
+    eval_episodes: Episodes = 100
     """Episodes of each evaluation; the same ones every time."""
     greedy_eval: bool = False
     """In evaluations the agent takes the likeliest action instead of drawing one."""
-    baseline_episodes: int = 100
+    baseline_episodes: Annotated[int, Within(0, 1_000_000)] = 100
     """Episodes by which the random policy is measured at the start; 0 leaves the baseline out."""
     curve: Literal["success", "return"] = "success"
     """What the learning curve shows; where the world reports no success it is the return."""
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: Duration = 10.0
     """Minutes between checkpoints; one is also written at the end and when the run is interrupted."""
-    log_every: float = 5.0
+    log_every: Duration = 5.0
     """Seconds between two rows of metrics."""
 
     device: Device = "auto"
@@ -102,45 +103,20 @@ class Config:
     """Compile the update with torch.compile: a slow start, faster afterwards."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        check(self)
         if self.text_ratio and not self.text.corpus:
             raise ValueError(f"text_ratio is {self.text_ratio}, but text.corpus names no text")
-        for name in ("expert_prefill", "expert_share"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {value}")
         if self.behavior.imitation and not max(self.expert_prefill, self.expert_share):
             raise ValueError(
                 f"behavior.imitation is {self.behavior.imitation}, but the expert walks no episode; let it by"
                 " expert_prefill or expert_share"
             )
-        for name in ("minutes", "checkpoint_minutes", "log_every"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be greater than 0, got {value}")
 
     @property
     def updates_per_step(self) -> float:
         """Updates of the agent per environment step."""
         return self.train_ratio / (self.batch_size * self.batch_length)
 
-
-_LEAST = {
-    "steps": 1,
-    "seed": 0,
-    "envs": 1,
-    "batch_size": 1,
-    "batch_length": 2,
-    "train_ratio": 0,
-    "prefill": 0,
-    "text_ratio": 0,
-    "eval_every": 0,
-    "eval_episodes": 1,
-    "baseline_episodes": 0,
-}
 
 FREE = (
     *("run_dir", "steps", "minutes", "eval_every", "eval_episodes", "greedy_eval", "baseline_episodes"),

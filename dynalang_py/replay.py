@@ -17,11 +17,12 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dynalang_py.bounds import Within, check
 from dynalang_py.errors import UserError
 
 Field = tuple[tuple[int, ...], DTypeLike]
@@ -33,14 +34,13 @@ _NO_FALLOCATE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayConfig:
-    capacity: int = 1_000_000
+    capacity: Annotated[int, Within(1, 10**12)] = 1_000_000
     """Steps kept on disk, over all environments together; the oldest make room for new ones."""
     online: bool = True
     """Serve each stretch of new experience once, newest first, before drawing uniformly (DreamerV3, 2025 code)."""
 
     def __post_init__(self) -> None:
-        if self.capacity < 1:
-            raise ValueError(f"replay.capacity must be at least 1 step, got {self.capacity}")
+        check(self)
 
 
 class Replay:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from dynalang_py.bounds import check
 from dynalang_py.envs.contract import (
     RENDERING,
     Info,
@@ -57,9 +58,10 @@ class BabyAIConfig:
     model. Where a tokenizer cuts words into pieces, missions take longer to say."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_language("babyai", self.language)
         check_range("babyai", "tile_size", self.tile_size, 3, 64)
-        check_range("babyai", "pause", self.pause, 0)
+        check_range("babyai", "pause", self.pause, 0, 1000)
 
     def spaces(self) -> Spaces:
         """Of observations and actions; a level tells its own, so minigrid must be there. Raises UserError."""

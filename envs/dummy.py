@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dynalang_py.bounds import check
 from dynalang_py.envs.contract import (
     RENDERING,
     Info,
@@ -38,10 +39,11 @@ class DummyConfig:
     """Height and width of the image in pixels."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_language("dummy", self.language)
         check_range("dummy", "choices", self.choices, 2, len(WORDS))
         check_range("dummy", "max_steps", self.max_steps, 1)
-        check_range("dummy", "image_size", self.image_size, 1)
+        check_range("dummy", "image_size", self.image_size, 1, 1024)
 
     def spaces(self) -> Spaces:
         """Of observations and actions. Raises UserError for a task that there isn't."""

@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dynalang_py.bounds import check
 from dynalang_py.envs.contract import (
     RENDERING,
     Info,
@@ -83,6 +84,7 @@ class HomeGridConfig:
     """At most this many words are read before acting (homegrid-future and homegrid-dynamics)."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_language("homegrid", self.language)
         check_choice("homegrid", "tokens", self.tokens, ("closed", "t5", "embed"))
         check_range("homegrid", "image_size", self.image_size, 8, FULL_SIZE)

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dynalang_py.bounds import check
 from dynalang_py.envs.contract import (
     RENDERING,
     Info,
@@ -46,9 +47,10 @@ class LangRoomConfig:
     """Steps after which an episode is truncated."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_language("langroom", self.language)
         check_range("langroom", "view", self.view, 1, 8)
-        check_range("langroom", "image_size", self.image_size, 8 * (2 * self.view + 1))
+        check_range("langroom", "image_size", self.image_size, 8 * (2 * self.view + 1), 1024)
         check_range("langroom", "max_steps", self.max_steps, 1)
         cells = 2 * self.view + 1
         if self.image_size % cells % 2:

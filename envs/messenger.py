@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium import spaces
 from PIL import Image, ImageDraw
 
+from dynalang_py.bounds import check
 from dynalang_py.envs.contract import (
     RENDERING,
     Info,
@@ -76,12 +77,13 @@ class MessengerConfig:
     """Folder in which vectors are kept, so that each sentence goes through the encoder once (tokens: embed)."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_language("messenger", self.language)
         check_choice("messenger", "split", self.split, ("train", "val", "test"))
         check_choice("messenger", "tokens", self.tokens, ("t5", "embed"))
         check_range("messenger", "several_roles", self.several_roles, 0, 1)
         check_range("messenger", "max_steps", self.max_steps, 0)
-        check_range("messenger", "embedding", self.embedding, 1)
+        check_range("messenger", "embedding", self.embedding, 1, 1_000_000)
 
     def spaces(self) -> Spaces:
         """Of observations and actions. Raises UserError for a task that there isn't."""

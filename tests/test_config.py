@@ -60,7 +60,7 @@ def test_what_older_files_lack_has_its_default() -> None:
         (("model", "encoder", "prototypes"), True, r"prototypes needs patch, the side of what they name, got 0"),
         (("model", "rssm", "map", "width"), 0, r"width must be at least 1, got 0"),
         (("model", "rssm", "map", "beyond"), -1, r"beyond must be at least 0, got -1"),
-        (("model", "rssm", "map", "around"), -1, r"around must be at least 0, got -1"),
+        (("model", "rssm", "map", "around"), -1, r"around must be at least 0 and at most 4,096, got -1"),
         (("steps",), "many", r"steps is 'many'; allowed is a whole number"),
         (("steps",), True, r"steps is True; allowed is a whole number"),
         (("steps",), 1.5, r"steps is 1\.5; allowed is a whole number"),
@@ -74,7 +74,7 @@ def test_what_older_files_lack_has_its_default() -> None:
         (("model", "rssm", "deter"), 33, r"^model\.rssm\.deter must be divisible by blocks \(2\), got 33"),
         (("replay", "capacity"), 0, r"^replay\.capacity must be at least 1"),
         (("batch_length",), 1, r"^batch_length must be at least 2, got 1"),
-        (("log_every",), 0, r"^log_every must be greater than 0, got 0"),
+        (("log_every",), 0, r"^log_every must be above 0, got 0"),
     ],
 )
 def test_what_does_not_fit_is_named_with_what_is_allowed(keys: tuple[str, ...], value: Any, sentence: str) -> None:

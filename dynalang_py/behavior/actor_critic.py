@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dynalang_py.behavior.actions import Categoricals, Normals, distribution, policy_outputs
 from dynalang_py.behavior.returns import ReturnScale, lambda_returns
+from dynalang_py.bounds import Layers, Share, Weight, Width, Within, check
 from dynalang_py.contract import StepSpec
 from dynalang_py.nn.layers import MLP, Family, linear
 from dynalang_py.nn.random import Noise
@@ -21,59 +22,44 @@ from dynalang_py.world_model.rssm import State
 
 @dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig:
-    units: int = 256
+    units: Width = 256
     """Width of the layers of actor and critic."""
-    layers: int = 3
+    layers: Layers = 3
     """How many such layers each."""
-    horizon: int = 15
+    horizon: Annotated[int, Within(1, 1024)] = 15
     """H: imagined steps per rollout."""
-    starts: float = 1.0
+    starts: Annotated[float, Within(0, 1, above=True)] = 1.0
     """Fraction of each window, counted from its end, whose beliefs start a rollout."""
-    discount_horizon: float = 333.0
+    discount_horizon: Annotated[float, Within(1, above=True)] = 333.0
     """Rewards this many steps ahead count 1/e; the discount is 1 − 1/discount_horizon."""
-    return_lambda: float = 0.95
+    return_lambda: Share = 0.95
     """λ of the λ-returns: 0 trusts the critic alone, 1 the imagined rewards."""
-    entropy: float = 3e-4
+    entropy: Weight = 3e-4
     """Weight of the policy's entropy beside the normalised advantage."""
-    unimix: float = 0.0
+    unimix: Annotated[float, Within(0, 1, below=True)] = 0.0
     """Share of the uniform distribution in a discrete policy (0.01 in the 2023 family)."""
-    actor_scale: float = 0.01
+    actor_scale: Weight = 0.01
     """Scale of the initial weights of the actor's last layer (1.0 in the 2023 family)."""
-    slow_rate: float = 0.02
+    slow_rate: Share = 0.02
     """Share of the critic that flows into its slow copy at each update."""
-    slow_weight: float = 1.0
+    slow_weight: Weight = 1.0
     """Weight of the loss that keeps the critic near its slow copy."""
     discounted_continue: bool = True
     """The continue head predicts the discount too, and weighs the first imagined step (2025); else the discount is
     applied outside and the first step is weighed by the true flag (2023)."""
-    replay_value: float = 0.3
+    replay_value: Weight = 0.3
     """Weight of the critic's loss on replayed steps, whose gradient shapes the world model; 0 turns it off (2023)."""
-    imitation: float = 0.0
+    imitation: Weight = 0.0
     """Weight of the loss that draws the policy, in the episodes that the world's expert walked, to what it did there;
     its gradient shapes the world model, too."""
-    inflection: float = 1.0
+    inflection: Annotated[float, Within(1)] = 1.0
     """How much more a step counts in that loss at which the expert does something else than before: who only goes on
     doing the same is right most of the time (inflection weighting, arXiv 1904.03461)."""
     continuous_gradient: Literal["reinforce", "dynamics"] = "reinforce"
     """How a continuous policy learns: from log-probabilities (2025) or through the imagined dynamics (2023)."""
 
     def __post_init__(self) -> None:
-        for name in ("units", "layers", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("return_lambda", "slow_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if not 0 < self.starts <= 1:
-            raise ValueError(f"starts must be above 0 and at most 1, got {self.starts}")
-        if self.discount_horizon <= 1:
-            raise ValueError(f"discount_horizon must be above 1 step, got {self.discount_horizon}")
-        if not 0 <= self.unimix < 1:
-            raise ValueError(f"unimix must be at least 0 and below 1, got {self.unimix}")
-        if self.imitation < 0:
-            raise ValueError(f"imitation must be at least 0, got {self.imitation}")
-        if self.inflection < 1:
-            raise ValueError(f"inflection must be at least 1, got {self.inflection}")
+        check(self)
 
     @property
     def discount(self) -> float:

@@ -7,35 +7,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dynalang_py.bounds import Natural, Positive, check
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     joint: bool = True
     """One LaProp step on everything (2025), or three Adams in turn: world model, actor, critic (2023)."""
-    lr: float = 4e-5
+    lr: Positive = 4e-5
     """Learning rate of the joint optimiser, or of the world model's Adam."""
-    actor_lr: float | None = None
+    actor_lr: Positive | None = None
     """The actor's learning rate in the joint step, if it is another. A world model may learn fast; an actor that does
     settles on one action before the model knows anything."""
-    warmup: int = 1000
+    warmup: Natural = 1000
     """Updates over which the joint learning rate rises from 0."""
-    clip: float = 0.3
+    clip: Positive = 0.3
     """Adaptive clipping of the joint optimiser: a tensor's gradient norm at most this share of its weights' norm."""
-    behavior_lr: float = 3e-5
+    behavior_lr: Positive = 3e-5
     """Learning rate of the actor's and the critic's Adam."""
-    model_norm: float = 1000.0
+    model_norm: Positive = 1000.0
     """Global gradient norm at which the world model's Adam clips."""
-    behavior_norm: float = 100.0
+    behavior_norm: Positive = 100.0
     """Global gradient norm at which the actor's and the critic's Adam clip."""
 
     def __post_init__(self) -> None:
-        for name in ("lr", "clip", "behavior_lr", "model_norm", "behavior_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.actor_lr is not None and self.actor_lr <= 0:
-            raise ValueError(f"actor_lr must be positive, got {self.actor_lr}")
-        if self.warmup < 0:
-            raise ValueError(f"warmup must not be negative, got {self.warmup}")
+        check(self)
 
 
 class LaProp(torch.optim.Optimizer):

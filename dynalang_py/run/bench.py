@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynalang_py.agent import PARTS, Agent
+from dynalang_py.bounds import Width, Within, check
 from dynalang_py.config import Device, Precision, resolve_device, resolve_precision
 from dynalang_py.contract import StepSpec
 from dynalang_py.kernels import fused
@@ -28,29 +29,29 @@ FAMILIES: tuple[Family, ...] = ("dreamer2025", "dreamer2023")
 class BenchConfig:
     """Time one full update: world model, imagination, actor and critic."""
 
-    image: int = 64
+    image: Annotated[int, Within(8, 1024)] = 64
     """Height and width of the image."""
-    batch_size: int = 16
+    batch_size: Width = 16
     """Windows in a batch (B)."""
-    batch_length: int = 64
+    batch_length: Annotated[int, Within(2, 2**20)] = 64
     """Steps in a window (T)."""
-    deter: int = 512
+    deter: Width = 512
     """D: width of the deterministic state."""
-    stoch: int = 32
+    stoch: Annotated[int, Within(1, 4096)] = 32
     """S: number of latents."""
-    classes: int = 16
+    classes: Annotated[int, Within(2, 4096)] = 16
     """K: classes of each latent."""
-    cnn_depth: int = 16
+    cnn_depth: Annotated[int, Within(1, 4096)] = 16
     """Channels of the image networks are multiples of this."""
-    units: int = 256
+    units: Width = 256
     """Width of all other layers."""
-    horizon: int = 15
+    horizon: Annotated[int, Within(1, 1024)] = 15
     """H: imagined steps."""
-    actions: int = 10
+    actions: Annotated[int, Within(1, 4096)] = 10
     """Choices of the discrete action."""
-    vocab: int = 40
+    vocab: Width = 40
     """Token ids."""
-    updates: int = 7
+    updates: Annotated[int, Within(1, 100_000)] = 7
     """Updates that are timed, after two that are not; the median counts."""
     device: Device = "auto"
     """Where to compute."""
@@ -60,6 +61,9 @@ class BenchConfig:
     """Compile with torch.compile; the first update then takes minutes."""
     json: bool = False
     """Print one JSON object instead of a table."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from dynalang_py import config as configs
 from dynalang_py import envs, files
+from dynalang_py.bounds import Episodes, Seed, Within, check
 from dynalang_py.config import Device
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import EnvConfig
@@ -46,16 +47,16 @@ log = logging.getLogger("dynalang.evaluate")
 class EvalConfig:
     env: EnvConfig
     """The world and its instructions: those of the run, unless changed."""
-    episodes: int | None = None
+    episodes: Episodes | None = None
     """How many episodes; episode k is drawn with seed + k. None: each one of the split once where the world has splits
     (vln), else 100."""
-    seed: int = FIRST_SEED
+    seed: Seed = FIRST_SEED
     """Seed of the first episode."""
     policy: Literal["agent", "random", "expert"] = "agent"
     """Who plays: the agent of the newest checkpoint, chance, or the world's expert (vln)."""
     greedy: bool = False
     """The agent takes the likeliest action instead of drawing one; as the run's greedy_eval, unless changed."""
-    video: int = 0
+    video: Annotated[int, Within(0, 1000)] = 0
     """Film this many episodes, side by side in one GIF."""
     device: Device = "auto"
     """Where the agent computes; auto takes the GPU if there is one."""
@@ -63,10 +64,7 @@ class EvalConfig:
     """Print one JSON object instead of a table."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("seed", 0), ("video", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        check(self)
 
 
 def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """`dynalang generate`: what a model that has read goes on to say."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from dynalang_py.bounds import Episodes, Seed, Within, check
 from dynalang_py.errors import UserError
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.pretrain import build_reader, load_read
@@ -11,19 +13,17 @@ from dynalang_py.run.pretrain import build_reader, load_read
 class GenerateConfig:
     prompt: str = ""
     """Text that the model goes on from."""
-    tokens: int = 40
+    tokens: Episodes = 40
     """At most this many tokens; fewer if it ends the document."""
-    temperature: float = 0.7
+    temperature: Annotated[float, Within(0, 1000)] = 0.7
     """Below 1 it says what is likely more often than it would; 0 says the likeliest."""
-    seed: int = 0
+    seed: Seed = 0
     """Another seed says something else."""
-    draws: int = 16
+    draws: Annotated[int, Within(1, 10_000)] = 16
     """Samples of the prior that are averaged for each token."""
 
     def __post_init__(self) -> None:
-        for name, least in (("tokens", 1), ("temperature", 0), ("seed", 0), ("draws", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        check(self)
 
 
 def generate(folder: RunFolder, config: GenerateConfig) -> str:

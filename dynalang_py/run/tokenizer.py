@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynalang_py import files
+from dynalang_py.bounds import check
 from dynalang_py.errors import UserError, command
 from dynalang_py.run.console import Face, Progress
 from dynalang_py.text.corpus import documents
@@ -24,6 +25,7 @@ class TrainTokenizerConfig:
     """File to write; an older one there stays until the new one is complete."""
 
     def __post_init__(self) -> None:
+        check(self)
         if self.vocab_size <= LEAST:
             raise ValueError(f"vocab_size must be more than {LEAST}, of which 256 are the bytes, got {self.vocab_size}")
 

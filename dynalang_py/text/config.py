@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
+from dynalang_py.bounds import Duration, Natural, Seed, Steps, Width, Within
 from dynalang_py.config import FREE, Device, Precision
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError, nearest
@@ -11,6 +13,8 @@ from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.sizes import parts
 from dynalang_py.text.tokens import TextConfig
 from dynalang_py.world_model import WorldModelConfig
+
+Pixels: TypeAlias = Annotated[int, Within(0, 1024)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,74 +25,51 @@ class PretrainConfig(TextConfig):
     """What reads."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How the weights move."""
-    dropout: float = 0.0
+    dropout: Annotated[float, Within(0, 1, below=True)] = 0.0
     """Share of what the text encoder and the text decoder pass on that is left out while learning, which a corpus
     that is read many times needs: without, it is learned by heart and held-out text is predicted worse and worse."""
-    image: tuple[int, int, int] = (0, 0, 0)
+    image: tuple[Pixels, Pixels, Pixels] = (0, 0, 0)
     """Height, width and channels of what a later agent will see. All zeros leave the image's parts out; fine-tuning
     makes them then."""
-    actions: int = 1
+    actions: Annotated[int, Within(1, 4096)] = 1
     """Choices of the action that a later agent will have; while it reads it takes none."""
 
     valid: tuple[str, ...] = ()
     """Text that is held out, named like the corpus; none holds out the end of the corpus."""
-    valid_share: float = 0.05
+    valid_share: Annotated[float, Within(0, 1, above=True, below=True)] = 0.05
     """Share of the corpus's documents, counted from its end, that is held out where `valid` is empty."""
     test: tuple[str, ...] = ()
     """Text for the look at the end alone, which then says what unseen text is predicted like though `valid` has chosen
     the weights; none takes `valid` again."""
     run_dir: Path = Path("runs/text")
     """Folder that this run makes and keeps everything in."""
-    updates: int = 1_000_000
+    updates: Steps = 1_000_000
     """Stop after this many updates of the weights."""
-    minutes: float | None = None
+    minutes: Duration | None = None
     """Stop after this many minutes of training, if that comes first; evaluations do not count."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides weights, the order of documents and every random choice."""
-    batch_size: int = 64
+    batch_size: Width = 64
     """Streams that are read side by side (B)."""
-    batch_length: int = 32
+    batch_length: Annotated[int, Within(2, 2**20)] = 32
     """Tokens of each stream in an update (T)."""
-    eval_every: int = 1_000
+    eval_every: Annotated[int, Within(0, 10**15)] = 1_000
     """Updates between two looks at held-out text; 0 looks at the end alone."""
-    patience: int = 5
+    patience: Natural = 5
     """Looks without a better perplexity after which reading ends. A run ends with the weights that predicted held-out
     text best. 0 reads on to the end and keeps the last weights."""
-    eval_tokens: int = 20_000
+    eval_tokens: Steps = 20_000
     """Held-out text of each look: its first documents, up to this many tokens. The last look takes all."""
-    draws: int = 16
+    draws: Annotated[int, Within(2, 10_000)] = 16
     """Samples by which the probability of a held-out token is estimated; fewer make the perplexity look worse."""
-    checkpoint_minutes: float = 10.0
+    checkpoint_minutes: Duration = 10.0
     """Minutes between checkpoints; one is also written at the end and when the run is interrupted."""
-    log_every: float = 5.0
+    log_every: Duration = 5.0
     """Seconds between two rows of metrics."""
     device: Device = "auto"
     """Where the model computes; auto takes the GPU if there is one."""
     precision: Precision = "auto"
     """Type of the matrix products; auto takes bfloat16 where the hardware multiplies it natively."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        least = {
-            "actions": 1,
-            "updates": 1,
-            "seed": 0,
-            "batch_size": 1,
-            "batch_length": 2,
-            "eval_every": 0,
-            "patience": 0,
-        }
-        for name, bound in (least | {"eval_tokens": 1, "draws": 2}).items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        for name in ("minutes", "checkpoint_minutes", "log_every"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be greater than 0, got {value}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if not 0 < self.valid_share < 1:
-            raise ValueError(f"valid_share must be between 0 and 1, got {self.valid_share}")
 
     def spec(self, vocab: int) -> StepSpec:
         """What the model reads and predicts, with so many token ids."""

@@ -10,11 +10,13 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynalang_py import files
+from dynalang_py.bounds import Within, check
 from dynalang_py.errors import UserError
 from dynalang_py.text.corpus import Documents, documents
 from dynalang_py.tokenizers import Tokenizer
@@ -34,12 +36,11 @@ class TextConfig:
     on from one document into the next, as in the Dynalang release."""
     cache: Path | None = None
     """Folder that keeps encoded corpora and may be shared by runs; none keeps them in the run's own folder."""
-    workers: int = 0
+    workers: Annotated[int, Within(0, 1024)] = 0
     """Processes that encode the corpus; 0 encodes in this one, which is fast enough below 100 MB or so."""
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynalang_py.bounds import Layers, Width, check
 from dynalang_py.contract import StepSpec
 from dynalang_py.nn.conv import ImageDecoder2023, ImageDecoder2025, Pyramid
 from dynalang_py.nn.functional import symlog, token_nll
@@ -19,17 +20,15 @@ from dynalang_py.world_model.rssm import RSSMConfig, State
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    units: int = 256
+    units: Width = 256
     """Width of the layers that predict tokens and vectors."""
-    layers: int = 3
+    layers: Layers = 3
     """How many such layers."""
     image_loss: Literal["mse", "bernoulli"] = "mse"
     """Squared error summed over pixels, or a Bernoulli per entry for symbolic images, whose entries are 0 or 255."""
 
     def __post_init__(self) -> None:
-        for name in ("units", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynalang_py.bounds import Layers, Width, Within, check
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError
 from dynalang_py.nn.conv import ConvEncoder, Pyramid
@@ -18,29 +19,25 @@ from dynalang_py.nn.patches import NO_SITES, PatchEncoder, Patches, PrototypeEnc
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    cnn_depth: int = 16
+    cnn_depth: Annotated[int, Within(1, 4096)] = 16
     """Channels of the image encoder and decoder are multiples of this."""
     downsample: Literal["stride", "pool"] = "stride"
     """How 2025 encoders halve an image: stride 2 (the paper; fast on a CPU) or max-pooling (the released code)."""
-    patch: int = 0
+    patch: Annotated[int, Within(0, 1024)] = 0
     """Side in pixels of patches that are read and drawn by the same layers each, instead of convolutions; for worlds of
     tiles, whose side it should be. 0: convolutions."""
     prototypes: bool = False
     """Name each patch by the nearest of up to rssm.classes prototypes, which are patches that were seen, instead of
     learning latents for it, and keep a map of them (settings rssm.map): for worlds of few kinds of tiles."""
-    units: int = 256
+    units: Width = 256
     """Width of the layers that read tokens and vectors."""
-    layers: int = 3
+    layers: Layers = 3
     """How many such layers."""
     learned_absence: bool = False
     """An absent image or token is a learned vector instead of zeros: for models that also learn from text alone."""
 
     def __post_init__(self) -> None:
-        for name in ("cnn_depth", "units", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.patch < 0:
-            raise ValueError(f"patch must be at least 0, got {self.patch}")
+        check(self)
         if self.prototypes and not self.patch:
             raise ValueError("prototypes needs patch, the side of what they name, got 0")
 

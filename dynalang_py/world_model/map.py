@@ -5,36 +5,33 @@ everything. The map keeps a few numbers for each place. Not in the paper.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynalang_py.bounds import Width, Within, check
 from dynalang_py.nn.layers import Family, NormSiLU, initialise, linear
 from dynalang_py.nn.unrolled import Read
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapConfig:
-    width: int = 8
+    width: Width = 8
     """Numbers that are kept of each place."""
-    beyond: int = 48
+    beyond: Annotated[int, Within(0, 2**20)] = 48
     """Places out of view."""
-    motions: int = 6
+    motions: Annotated[int, Within(1, 1024)] = 6
     """Ways in which everything moves, as a step or a turn moves it."""
-    questions: int = 4
+    questions: Annotated[int, Within(1, 1024)] = 4
     """Things that the cell asks all places alike, as whether this is what was named."""
-    around: int = 0
+    around: Annotated[int, Within(0, 4096)] = 0
     """Numbers that two convolutions make of each place in view and its neighbours, to be asked for too, where things
     are larger than a patch; 0: what is asked for is in one place."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "motions", "questions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("beyond", "around"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check(self)
 
 
 class Map(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dynalang_py.bounds import Layers, Weight, Width, check
 from dynalang_py.contract import StepSpec
 from dynalang_py.nn.functional import binary_nll
 from dynalang_py.nn.layers import MLP, Family, linear
@@ -19,15 +20,13 @@ from dynalang_py.world_model.rssm import RSSM, RSSMConfig, State
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    units: int = 256
+    units: Width = 256
     """Width of the hidden layers of reward and continue head."""
-    layers: int = 1
+    layers: Layers = 1
     """How many hidden layers each."""
 
     def __post_init__(self) -> None:
-        for name in ("units", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,25 +43,26 @@ class WorldModelConfig:
     """Predict reward and continuation."""
     kl: KLConfig = field(default_factory=KLConfig)
     """Draws posterior and prior together."""
-    image_scale: float = 1.0
+    image_scale: Weight = 1.0
     """Weight of the image loss; 0 also keeps its gradient from the encoder (text-only pretraining)."""
-    token_scale: float = 1.0
+    token_scale: Weight = 1.0
     """Weight of the token loss."""
-    foretell_scale: float = 0.0
+    foretell_scale: Weight = 0.0
     """Weight of a second token loss: of what a sample of the prior says, before the token is heard. Not in the paper;
     it makes a better language model of few updates."""
-    foresee_scale: float = 0.0
+    foresee_scale: Weight = 0.0
     """Share of the reward and continue losses that a sample of the prior is charged with, beside the posterior. Not in
     the paper. Where an observation gives a reward away, as a new task does, the posterior alone never learns what
     earned it, and imagination does not know."""
-    reward_scale: float = 1.0
+    reward_scale: Weight = 1.0
     """Weight of the reward loss."""
-    continue_scale: float = 1.0
+    continue_scale: Weight = 1.0
     """Weight of the continue loss."""
     stored_latents: bool = True
     """Windows start from the belief that replay keeps beside each step (2025); else from an empty one (2023)."""
 
     def __post_init__(self) -> None:
+        check(self)
         if self.encoder.prototypes and self.rssm.patch_stoch != 1:
             raise ValueError(f"rssm.patch_stoch must be 1 with encoder.prototypes, got {self.rssm.patch_stoch}")
         if self.rssm.mapped and not self.encoder.patch:

@@ -4,23 +4,22 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from dynalang_py.bounds import Weight, check
 from dynalang_py.nn.functional import balanced_kl
 from dynalang_py.world_model.rssm import State
 
 
 @dataclass(frozen=True, kw_only=True)
 class KLConfig:
-    free_nats: float = 1.0
+    free_nats: Weight = 1.0
     """KL below this many nats per step costs nothing; the KL is summed over the latents before it is compared."""
-    dyn: float = 1.0
+    dyn: Weight = 1.0
     """Weight of the KL that trains the prior towards the posterior."""
-    rep: float = 0.1
+    rep: Weight = 0.1
     """Weight of the KL that trains the posterior towards the prior."""
 
     def __post_init__(self) -> None:
-        for name in ("free_nats", "dyn", "rep"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check(self)
 
 
 class KLBalance(nn.Module):

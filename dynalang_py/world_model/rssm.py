@@ -6,13 +6,14 @@ Letters: dynalang_py/nn/__init__.py.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynalang_py.bounds import Layers, Width, Within, check
 from dynalang_py.nn.functional import draw_mixed, straight_through, unimix
 from dynalang_py.nn.layers import MLP, Dense, Family, linear
 from dynalang_py.nn.patches import NO_SITES, Sites
@@ -32,44 +33,36 @@ Policy = Callable[[Tensor, Noise], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class RSSMConfig:
-    deter: int = 512
+    deter: Width = 512
     """D: width of the deterministic state."""
-    hidden: int = 256
+    hidden: Width = 256
     """Width of the layers around the recurrent cell."""
-    stoch: int = 32
+    stoch: Annotated[int, Within(1, 4096)] = 32
     """S: number of categorical latents."""
-    classes: int = 16
+    classes: Annotated[int, Within(2, 4096)] = 16
     """K: classes of each latent."""
-    patch_stoch: int = 2
+    patch_stoch: Annotated[int, Within(1, 4096)] = 2
     """Latents that each patch of the image has to itself, beside the others, where encoder.patch cuts it."""
     mapped: bool = False
     """Keep a map of what the patches show, where encoder.patch cuts the image; with encoder.prototypes there always is
     one."""
     map: MapConfig = field(default_factory=MapConfig)
     """What the map knows of each place."""
-    echo: int = 0
+    echo: Annotated[int, Within(0, 2**20)] = 0
     """Numbers that are kept of the words heard lately, beside what the cell remembers; 0: none."""
-    blocks: int = 8
+    blocks: Annotated[int, Within(1, 4096)] = 8
     """Groups of the block-diagonal cell (2025 family)."""
-    bottleneck: int = 0
+    bottleneck: Annotated[int, Within(0, 2**20)] = 0
     """Width of a layer before the dense cell that saves parameters (2023 family); 0: none."""
-    unimix: float = 0.01
+    unimix: Annotated[float, Within(0, 1, below=True)] = 0.01
     """Share of the uniform distribution in prior and posterior."""
-    prior_layers: int = 2
+    prior_layers: Layers = 2
     """Hidden layers between deter and the prior (1 in the 2023 family)."""
 
     def __post_init__(self) -> None:
-        for name in ("deter", "hidden", "stoch", "patch_stoch", "blocks", "prior_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.echo < 0:
-            raise ValueError(f"echo must be at least 0, got {self.echo}")
-        if self.classes < 2:
-            raise ValueError(f"classes must be at least 2, got {self.classes}")
+        check(self)
         if self.deter % self.blocks:
             raise ValueError(f"deter must be divisible by blocks ({self.blocks}), got {self.deter}")
-        if not 0 <= self.unimix < 1:
-            raise ValueError(f"unimix must be at least 0 and below 1, got {self.unimix}")
 
 
 class Told(NamedTuple):

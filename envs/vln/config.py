@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from gymnasium import spaces
 
+from dynalang_py.bounds import check
 from dynalang_py.envs.contract import (
     Language,
     Spaces,
@@ -101,6 +102,7 @@ class VLNConfig:
     where they need it."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_language("vln", self.language)
         check_choice("vln", "tokens", self.tokens, ("ids", "embed"))
         check_choice("vln", "simulator", self.simulator, get_args(SimulatorName))

@@ -22,6 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from dynalang_py.bounds import Seed, check
 from dynalang_py.envs.contract import check_choice, check_range
 from dynalang_py.envs.language import PAD, UNKNOWN, Vocabulary
 from dynalang_py.envs.vln.episodes import (
@@ -78,12 +79,13 @@ class HousesConfig:
     furniture: str = "auto"
     """builtin: simple shapes. auto: Sweet Home 3D's models if they are on this machine, else builtin. download: fetch
     them first (Debian's package sweethome3d-furniture, 120 MB). Else a folder of *.sh3f files, or one of them."""
-    seed: int = 0
+    seed: Seed = 0
     """The same seed and settings give the same data set, byte by byte."""
     processes: int = 0
     """Houses made at once; 0: as many as there are processor cores."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_range("houses", "train", self.train, 1, 9000)
         check_range("houses", "val_unseen", self.val_unseen, 0, 999)
         check_choice("houses", "level", self.level, LEVELS)
