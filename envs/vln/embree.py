@@ -10,9 +10,10 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import ArrayLike, NDArray
 
+from dynalang_py.envs.vln.atlas import LEVELS
 from dynalang_py.envs.vln.floors import FloorArrays, find_floors
 from dynalang_py.envs.vln.navgrid import NavGrid
-from dynalang_py.envs.vln.scene import LEVELS, SceneArrays, cached, content_key, read_scene
+from dynalang_py.envs.vln.scene import SceneArrays, cached, content_key, read_scene
 from dynalang_py.envs.vln.simulator import Body, Camera, Floats, Pose
 from dynalang_py.envs.vln.stage import stage_file
 from dynalang_py.errors import UserError
@@ -68,8 +69,8 @@ def _open(path: Path, changed: tuple[int, ...], body: Body) -> OpenScene:
 class Embree:
     """A `Simulator` without a display, a GPU or a system library.
 
-    Pixels show the nearest texel of the level of the texture's pyramid that fits their distance. Textures repeat, and
-    everything is opaque. Colours are the file's own, as shown by habitat-sim without lights; `shade` dims surfaces
+    Pixels show the nearest texel of the level of the texture's pyramid that fits their distance. Everything is opaque
+    and seen from both sides. Colours are the file's own, as shown by habitat-sim without lights; `shade` dims surfaces
     by their direction. What no ray hits is black and has depth 0.
     """
 
@@ -160,11 +161,16 @@ class Embree:
         # the pixel's area there. Seen at a slant a pixel covers a long strip; this takes the square of its area.
         facing = np.abs(np.einsum("ij,ij->i", hits["Ng"], directions))
         covered = depth * depth * np.float32(self._pixel) * area / np.maximum(facing, 1e-12)
-        level = (0.5 * np.log2(np.maximum(covered, 1)) + 0.5).astype(np.int32)
-        pyramid = texture.astype(np.int32) * LEVELS + np.minimum(level, LEVELS - 1)
+        level = (0.5 * np.log2(np.clip(covered, 1, 4 ** (LEVELS - 1))) + 0.5).astype(np.int32)
+        pyramid = texture.astype(np.int32) * LEVELS + level
         first, width, height = arrays.pyramids.take(pyramid, 0).T
-        column = np.minimum(((u - np.floor(u)) * width).astype(np.int32), width - 1)
-        row = np.minimum(((v - np.floor(v)) * height).astype(np.int32), height - 1)
+        if len(arrays.wraps):
+            along_u, along_v = arrays.wraps.take(texture.astype(np.int32), 0).T
+            u, v = _within(u, along_u), _within(v, along_v)
+        else:
+            u, v = u - np.floor(u), v - np.floor(v)
+        column = np.minimum((u * width).astype(np.int32), width - 1)
+        row = np.minimum((v * height).astype(np.int32), height - 1)
         rgb = arrays.texels.take(first + row * width + column).view(np.uint8).reshape(-1, 4)[:, :3]
         if len(arrays.tints):
             tint = arrays.tints.take(triangle, 0).reshape(-1, 3, 3)
@@ -173,3 +179,9 @@ class Embree:
         if self.shade:
             rgb = (rgb * scene.light.take(triangle)[:, None] >> 8).astype(np.uint8)
         return np.ascontiguousarray(rgb)
+
+
+def _within(place: NDArray[np.float32], wrap: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Places along a texture, brought to where it shows what lies there: 0 to 1."""
+    turn = place - 2 * np.floor(place / 2)  # 0 to 2: there and back
+    return np.choose(wrap, [place - np.floor(place), np.clip(place, 0, 1), np.minimum(turn, 2 - turn)])

@@ -13,7 +13,7 @@ from PIL import Image
 pytest.importorskip("embreex")
 trimesh = pytest.importorskip("trimesh")
 
-from dynalang_py.envs.vln import embree, scene  # noqa: E402
+from dynalang_py.envs.vln import atlas, embree, scene  # noqa: E402
 from dynalang_py.envs.vln.embree import Embree  # noqa: E402
 from dynalang_py.envs.vln.simulator import Body, Camera, Pose, Simulator, make_simulator  # noqa: E402
 from dynalang_py.errors import UserError  # noqa: E402
@@ -282,10 +282,10 @@ def test_without_a_place_for_the_cache_scenes_load_all_the_same(
 
 
 def test_large_textures_are_scaled_down(tmp_path: Path) -> None:
-    image = Image.new("RGB", (2 * scene.MAX_SIDE, scene.MAX_SIDE), GREEN)
+    image = Image.new("RGB", (2 * atlas.MAX_SIDE, atlas.MAX_SIDE), GREEN)
     arrays = scene.read_scene(save(tmp_path / "s.glb", wall(-2, image=image)))
-    assert arrays.pyramids[:, 1].max() == scene.MAX_SIDE
-    assert arrays.pyramids[:, 2].max() == scene.MAX_SIDE // 2
+    assert arrays.pyramids[:, 1].max() == atlas.MAX_SIDE
+    assert arrays.pyramids[:, 2].max() == atlas.MAX_SIDE // 2
 
 
 def test_walking_on_and_looking_gives_the_same_every_time(tmp_path: Path) -> None:

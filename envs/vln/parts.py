@@ -1,0 +1,77 @@
+"""What every reader of scenes makes: parts, each of one look; and the reader of what trimesh knows: OBJ, PLY, ..."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from PIL import Image
+
+from dynalang_py.errors import UserError
+
+WHITE = (255, 255, 255)
+REPEAT, CLAMP, MIRROR = range(3)
+"""What a texture shows beyond its edge: itself again, its last texel, itself reversed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """N corners, F triangles, in the axes of the file."""
+
+    positions: NDArray[Any]
+    """(N, 3)"""
+    triangles: NDArray[Any]
+    """(F, 3) indices of corners."""
+    matrix: NDArray[np.float64]
+    """(3, 4) where the part stands: what to multiply positions by, and what to add then."""
+    uv: NDArray[Any] | None = None
+    """(N, 2) where in the picture corners lie, from its left and its top edge; needed if there is one."""
+    picture: Image.Image | None = None
+    factor: tuple[int, ...] = WHITE
+    """Red, green, blue that multiply the picture, or are the colour if there is none; 255 is 1."""
+    colors: NDArray[np.uint8] | None = None
+    """(F, 3, 3) red, green, blue that multiply the corners of triangles."""
+    wrap: tuple[int, int] = (REPEAT, REPEAT)
+    """What lies left and right of the picture, and above and below."""
+
+
+def read_other(path: Path) -> list[Part]:
+    """A file of whatever kind trimesh reads. Raises UserError for what it can't."""
+    try:
+        loaded = trimesh.load_scene(path, process=False)
+        placed = [loaded.graph.get(node) for node in loaded.graph.nodes_geometry]
+        meshes = [(matrix[:3], loaded.geometry[name]) for matrix, name in placed]
+        return [_part(mesh, matrix) for matrix, mesh in meshes if isinstance(mesh, trimesh.Trimesh)]
+    except Exception as error:  # trimesh's readers raise whatever their formats bring up
+        raise UserError(f"Scene {path} can't be read: {str(error) or type(error).__name__}.") from error
+
+
+def _part(mesh: Any, matrix: NDArray[np.float64]) -> Part:
+    visual, look, colors = mesh.visual, dict[str, Any](), None
+    if visual.kind == "texture":
+        picture, look["factor"] = _material(visual.material)
+        if picture is not None and visual.uv is not None:
+            look |= {"picture": picture, "uv": visual.uv * [1, -1] + [0, 1]}  # trimesh counts v from below
+        colors = visual.vertex_attributes.get("color")
+    elif visual.kind == "vertex":
+        colors = visual.vertex_colors
+    if colors is not None:
+        colors = np.asarray(colors)[:, :3]
+        colors = (colors if colors.dtype == np.uint8 else np.rint(colors * 255).astype(np.uint8))[mesh.faces]
+    elif visual.kind == "face":
+        colors = np.repeat(visual.face_colors[:, None, :3], 3, 1)
+    return Part(positions=mesh.vertices, triangles=mesh.faces, matrix=matrix, colors=colors, **look)
+
+
+def _material(material: Any) -> tuple[Image.Image | None, tuple[int, ...]]:
+    """Picture and colour (red, green, blue, 0 to 255) of either kind of material that trimesh has."""
+    is_gltf = hasattr(material, "baseColorFactor")
+    picture = material.baseColorTexture if is_gltf else getattr(material, "image", None)
+    color = material.baseColorFactor if is_gltf else getattr(material, "diffuse", None)
+    if color is None:
+        return picture, WHITE
+    color = np.asarray(color)
+    color = color if color.dtype.kind in "ui" else np.rint(color * 255)
+    return picture, tuple(int(value) for value in color[:3])
