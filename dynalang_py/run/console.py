@@ -13,6 +13,9 @@ from rich.text import Text
 REFRESH = 0.25
 """Seconds between two looks of the live line."""
 
+SPARSE = 30.0
+"""Seconds between two lines about one piece of work where there is no live line."""
+
 
 class Face:
     """Speaks to whoever started the command. With `quiet` all of it goes to stderr, and stdout stays for data."""
@@ -40,8 +43,10 @@ class Face:
         table.add_column("")
         for policy in columns:
             table.add_column(policy, justify="right")
-        for name in {name: None for summary in columns.values() for name in summary}:
-            table.add_row(name.replace("_", " "), *(interval(summary.get(name)) for summary in columns.values()))
+        names = {name: None for summary in columns.values() for name in summary}
+        cells = [intervals([summary.get(name) for name in names]) for summary in columns.values()]
+        for name, *row in zip(names, *cells, strict=True):
+            table.add_row(name.replace("_", " "), *row)
         self.console.print(table)
 
 
@@ -49,9 +54,8 @@ class Progress:
     """The live line. Where the output is no terminal it becomes a plain line for each `log`."""
 
     def __init__(self, face: Face) -> None:
-        self._live = (
-            Live(console=face.console, auto_refresh=False, transient=True) if face.console.is_terminal else None
-        )
+        able = face.console.is_terminal and not face.console.is_dumb_terminal
+        self._live = Live(console=face.console, auto_refresh=False, transient=True) if able else None
         self._face = face
         self._next = 0.0
 
@@ -77,6 +81,34 @@ class Progress:
         if not self._live:
             self._face.say(line)
 
+    def counting(self, unit: str, total: int, before: str = "") -> "Countdown":
+        """Of work that begins now. before: what the line begins with."""
+        return Countdown(self, unit, total, before)
+
+
+class Countdown:
+    """Tells how far a piece of work has come and how long the rest will take."""
+
+    def __init__(self, progress: Progress, unit: str, total: int, before: str) -> None:
+        self._progress, self._unit, self._total, self._before = progress, unit, total, before
+        self._begin = time.monotonic()
+        self._next = self._begin + SPARSE
+
+    def __call__(self, done: int, share: float | None = None) -> None:
+        """share: of all the work, where the count says less than is known."""
+        now, live = time.monotonic(), self._progress.due()
+        if not live and now < self._next:
+            return
+        share = done / max(1, self._total) if share is None else share
+        line = f"{self._before}{done:,} of {self._total:,} {self._unit}"
+        if share > 0:
+            line += f", {duration((now - self._begin) * (1 - share) / share)} left"
+        if live:
+            self._progress.draw(line)
+        else:
+            self._progress.log(line)
+            self._next = now + SPARSE
+
 
 class _Notices(logging.Handler):
     """Warnings of the package's loggers become lines above the live one."""
@@ -89,12 +121,19 @@ class _Notices(logging.Handler):
         self._face.say(f"dynalang: {record.getMessage()}")
 
 
-def interval(entry: Mapping[str, float] | None) -> str:
-    """ "0.97 (0.95 to 0.99)", with as many digits as the numbers deserve."""
-    if entry is None:
-        return ""
+def intervals(entries: Sequence[Mapping[str, float] | None]) -> list[str]:
+    """A column of "0.97 (0.95 to 0.99)", with as many digits as the numbers deserve, one number below the other."""
+    rows = [None if entry is None else _numbers(entry) for entry in entries]
+    widths = [max((len(row[i]) for row in rows if row), default=0) for i in range(3)]
+    aligned = (
+        [number.rjust(width) for number, width in zip(row, widths, strict=True)] if row else None for row in rows
+    )
+    return ["{} ({} to {})".format(*row) if row else "" for row in aligned]
+
+
+def _numbers(entry: Mapping[str, float]) -> list[str]:
     digits = 1 if abs(entry["mean"]) >= 10 else 3
-    return f"{entry['mean']:.{digits}f} ({entry['low']:.{digits}f} to {entry['high']:.{digits}f})"
+    return [f"{entry[name]:.{digits}f}" for name in ("mean", "low", "high")]
 
 
 def duration(seconds: float) -> str:

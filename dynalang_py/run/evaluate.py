@@ -4,8 +4,10 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,10 +22,11 @@ from dynalang_py.errors import UserError
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run import film
 from dynalang_py.run.build import build_agent
-from dynalang_py.run.console import Face
+from dynalang_py.run.console import Face, Progress
 from dynalang_py.run.driver import GreedyPolicy, GuidedPolicy, Policy, RandomPolicy, env_action, visible
 from dynalang_py.run.episodes import Episode, EpisodeMeter, Movie
 from dynalang_py.run.folder import RunFolder
+from dynalang_py.run.signals import StopRequest
 
 FIRST_SEED = 1_000_000
 """Seed of the first evaluation episode where none is given. Training draws its seeds at random from 2³¹."""
@@ -70,7 +73,8 @@ class EvalConfig:
 def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     """Play episodes with the agent of a run, print what came of them and keep it in the run's folder.
 
-    Returns what `--json` prints. Raises UserError if the run has no whole checkpoint or does not fit the environment.
+    Returns what `--json` prints. Raises UserError if the run has no whole checkpoint or does not fit the environment;
+    KeyboardInterrupt if SIGINT or SIGTERM broke it off, once what was played until then is printed and kept.
     """
     face = Face(quiet=options.json)
     saved = folder.load()
@@ -94,8 +98,20 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
         policy = GreedyPolicy(agent) if options.greedy else agent
         step = checkpoint.state["counters"]["steps"]
     evaluator = Evaluator(env, spec, min(SLOTS, count), render=options.video > 0)
-    found = evaluator.play(policy, range(options.seed, options.seed + count), movies=options.video)
-    evaluator.close()
+    seeds = range(options.seed, options.seed + count)
+    with closing(evaluator), StopRequest() as stop, Progress(face) as progress:
+        found = evaluator.play(
+            policy,
+            seeds,
+            movies=options.video,
+            stop=lambda: stop.received,
+            progress=progress.counting("episodes", count),
+        )
+    played = len(found.episodes)
+    stopped = played < count
+    if not played:
+        face.say("Stopped before the first episode had ended; nothing is kept.")
+        raise KeyboardInterrupt
     summary = summarise(found.episodes)
     stem = folder.eval / f"{datetime.now():%Y%m%d-%H%M%S}-{options.policy}"
     result: dict[str, Any] = {
@@ -106,28 +122,49 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
         "env": configs.to_dict(options.env),
         "summary": summary,
     }
-    files.write(stem.with_suffix(".json"), json.dumps({**result, "episodes": found.episodes}, indent=1))
+    if stopped:
+        result["stopped"] = {"asked": count, "played": played}
+    episodes = {"episodes": found.episodes} | ({"later": found.later} if stopped else {})
+    files.write(stem.with_suffix(".json"), json.dumps({**result, **episodes}, indent=1))
     result["results"] = str(stem.with_suffix(".json"))
     if found.movies:
         files.write(stem.with_suffix(".gif"), film.episodes(found.movies))
         result["video"] = str(stem.with_suffix(".gif"))
     if options.json:
         print(json.dumps(result))
-        return result
-    title = getattr(options.env, "title", options.env.task)
-    columns: dict[str, Summary] = {options.policy: summary}
-    baseline = folder.eval / "random.json"
-    if options.policy == "agent" and options.env == saved.env and baseline.exists():
-        columns["random policy"] = json.loads(baseline.read_text())["summary"]
-    face.results(f"{title}, {count} episodes, mean and 95 % interval", columns)
-    face.say("\n".join(f"{name:8} {result[name]}" for name in ("results", "video") if name in result))
+    else:
+        columns: dict[str, Summary] = {options.policy: summary}
+        baseline = folder.eval / "random.json"
+        if options.policy == "agent" and options.env == saved.env and baseline.exists():
+            columns["random policy"] = json.loads(baseline.read_text())["summary"]
+        episodes_played = f"{played} of {count} episodes; stopped" if stopped else f"{count} episodes"
+        face.results(f"{told(options.env)}, {episodes_played}, mean and 95 % interval", columns)
+        if found.later:
+            face.say(
+                f"{len(found.later)} more had ended, but stand in the file alone, as `later`: "
+                "the short ones end first, so with them the table would not be about all."
+            )
+        face.say("\n".join(f"{name:8} {result[name]}" for name in ("results", "video") if name in result))
+    if stopped:
+        raise KeyboardInterrupt
     return result
+
+
+def told(env: EnvConfig) -> str:
+    """What is played, and what the agent is told there, for the heading of a table."""
+    split = getattr(env, "split", None)
+    title = getattr(env, "title", f"{env.task} {split}" if split else env.task)
+    heard = {"true": "", "shuffled": ", told another episode's sentence", "none": ", told nothing"}
+    return title + heard[env.language]
 
 
 @dataclass(frozen=True)
 class Evaluation:
     episodes: list[Episode]
-    """In the order of their seeds, each with its `seed`."""
+    """In the order of their seeds, each with its `seed`. Where it was broken off: up to the first that had not ended,
+    since of those that run at the same time the short ones end first."""
+    later: list[Episode]
+    """What had ended of the seeds behind that one."""
     movies: list[Movie]
     """Of the first seeds, as many as were asked for."""
 
@@ -145,10 +182,20 @@ class Evaluator:
             slot.env.close()
 
     def play(
-        self, policy: Policy, seeds: Sequence[int], *, movies: int = 0, stop: Callable[[], bool] = lambda: False
+        self,
+        policy: Policy,
+        seeds: Sequence[int],
+        *,
+        movies: int = 0,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[int, float], None] = lambda done, share: None,
     ) -> Evaluation:
-        """Play the episode of each seed once and film the first `movies`; `stop` breaks off what is not finished."""
+        """Play the episode of each seed once and film the first `movies`; `stop` breaks off what is not finished.
+
+        progress: is told after each step how many episodes have ended, and about what share of the work is done.
+        """
         slots = self._slots[: len(seeds)]
+        steps = finished_steps = 0
         meter, state = EpisodeMeter(len(slots)), policy.initial(len(slots))
         todo, done = deque(seeds), dict[int, Episode]()
         films = {seed: Movie() for seed in seeds[:movies]}
@@ -171,13 +218,19 @@ class Evaluator:
                 assert seed is not None
                 done[seed] = {"seed": seed, **episode}
                 slots[i].seed = None
+                finished_steps += episode["length"] + 1
+            steps += int(playing.sum())
+            # By steps, so that it goes on between the ends of long episodes.
+            progress(len(done), min(1.0, len(done) * steps / (finished_steps * len(seeds))) if done else 0.0)
             action, state, _ = policy.act(visible(obs), is_first, state)
             for slot, move in zip(slots, env_action(self._spec, action), strict=True):
                 if slot.seed is not None:
                     slot.step(move)
         for seed, movie in films.items():
             movie.episode = done.get(seed, {})
-        return Evaluation([done[seed] for seed in seeds if seed in done], list(films.values()))
+        first = [done[seed] for seed in takewhile(done.__contains__, seeds)]
+        later = [done[seed] for seed in seeds[len(first) :] if seed in done]
+        return Evaluation(first, later, [movie for seed, movie in films.items() if seed in done])
 
 
 class _Slot:

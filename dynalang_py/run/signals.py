@@ -21,5 +21,8 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received:
+            for stream in (1, 2):
+                if os.isatty(stream):
+                    os.write(stream, b"\x1b[?25h")  # a live line hid the cursor
             os._exit(130)
         self.received = True

@@ -224,21 +224,31 @@ class Trainer(Loop):
         if not episodes:
             return {}
         self.face.say(f"Measuring the random policy in {episodes} episodes ...")
-        found = self.evaluator.play(
-            RandomPolicy(self.spec, seed=0), range(FIRST_SEED, FIRST_SEED + episodes), stop=lambda: self.stop.received
-        )
+        with self.progress:
+            found = self.evaluator.play(
+                RandomPolicy(self.spec, seed=0),
+                range(FIRST_SEED, FIRST_SEED + episodes),
+                stop=lambda: self.stop.received,
+                progress=self.progress.counting("episodes", episodes, "random policy: "),
+            )
+        if self.stop.received:  # measured anew when the run goes on
+            return {}
         summary = summarise(found.episodes)
-        if not self.stop.received:
-            files.write(path, json.dumps({"summary": summary, "episodes": found.episodes}, indent=1))
+        files.write(path, json.dumps({"summary": summary, "episodes": found.episodes}, indent=1))
         return summary
 
     def look(self, last: bool) -> None:
         """Play the evaluation episodes; log, film and draw what came of them."""
-        self.progress.draw(self.line("evaluating"))
+        step, count = self.counters.steps, self.config.eval_episodes
         with self.clock.paused(), self._unnoticed():
-            step, seeds = self.counters.steps, range(FIRST_SEED, FIRST_SEED + self.config.eval_episodes)
             policy = GreedyPolicy(self.agent) if self.config.greedy_eval else self.agent
-            found = self.evaluator.play(policy, seeds, movies=FILMED, stop=lambda: self.stop.received)
+            found = self.evaluator.play(
+                policy,
+                range(FIRST_SEED, FIRST_SEED + count),
+                movies=FILMED,
+                stop=lambda: self.stop.received,
+                progress=self.progress.counting("episodes", count, f"{step:,}/{self.goal:,} steps | evaluating: "),
+            )
             if self.stop.received:
                 return
             self.summary = summarise(found.episodes)

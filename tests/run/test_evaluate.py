@@ -1,11 +1,16 @@
 import itertools
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dynalang_py import envs
+from dynalang_py import cli, envs
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import DummyConfig
 from dynalang_py.envs.dummy import Dummy
@@ -75,12 +80,70 @@ def test_the_first_episodes_are_filmed_from_their_first_to_their_last_frame() ->
         assert movie.frames[0].shape == (64, 64, 3)
 
 
-def test_an_evaluation_can_be_broken_off() -> None:
-    evaluator = Evaluator(CONFIG, _spec(), 2)
-    calls = iter([False] * 5 + [True] * 100)
-    found = evaluator.play(Obedient(), range(50), stop=lambda: next(calls))
+def test_an_evaluation_that_is_broken_off_counts_no_episode_for_being_short() -> None:
+    """Where the first episode is the longest, those behind it are over before it: they are told apart."""
+    whole = _play(5, 50).episodes
+    begin = next(i for i in range(40) if whole[i]["length"] > max(whole[i + 1]["length"], whole[i + 2]["length"]))
+    evaluator = Evaluator(CONFIG, _spec(), 3)
+    told: list[int] = []
+
+    def progress(done: int, share: float) -> None:
+        told.append(done)
+        assert 0 <= share <= 1
+        assert (share > 0) == (done > 0)
+
+    seeds = range(100 + begin, 150)
+    found = evaluator.play(
+        RandomPolicy(_spec(), seed=0), seeds, stop=lambda: len(told) > 2 and told[-1] > 0, progress=progress
+    )
     evaluator.close()
-    assert len(found.episodes) < 50
+    ended = [*found.episodes, *found.later]
+    assert 0 < len(ended) == told[-1] < len(seeds)
+    assert [episode["seed"] for episode in found.episodes] == list(seeds[: len(found.episodes)])
+
+
+def test_ctrl_c_keeps_the_episodes_that_had_ended(
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "debug"
+    shutil.copytree(finished[0], run)
+    before = set((run / "eval").iterdir())
+    steps, step = itertools.count(1), Dummy.step
+
+    def interrupted(self: Dummy, action: Any) -> Any:
+        if next(steps) == 100:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, action)
+
+    monkeypatch.setattr(Dummy, "step", interrupted)
+    assert cli.main(["eval", str(run), "--episodes", "400", "--policy", "random"]) == 130
+    (kept,) = set((run / "eval").iterdir()) - before
+    saved = json.loads(kept.read_text())
+    played = len(saved["episodes"])
+    assert 0 < played < 400
+    assert saved["stopped"] == {"asked": 400, "played": played}
+    assert saved["summary"]["return"]["episodes"] == played
+    assert [episode["seed"] for episode in saved["episodes"]] == list(range(1_000_000, 1_000_000 + played))
+    assert f"{played} of 400 episodes; stopped" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_an_episode_ended_keeps_nothing(
+    finished: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set((finished[0] / "eval").iterdir())
+    reset = Dummy.reset
+
+    def interrupted(self: Dummy, **seed: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        monkeypatch.undo()  # the second one would end this process
+        return reset(self, **seed)
+
+    monkeypatch.setattr(Dummy, "reset", interrupted)
+    assert cli.main(["eval", str(finished[0]), "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Stopped before the first episode had ended" in err
+    assert set((finished[0] / "eval").iterdir()) == before
 
 
 def test_a_world_that_breaks_is_made_anew_and_its_episode_played_again(
