@@ -42,12 +42,18 @@ class Face:
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
         table.add_column("")
         for policy in columns:
-            table.add_column(policy, justify="right")
+            table.add_column(policy, justify="right", no_wrap=True)
         names = {name: None for summary in columns.values() for name in summary}
         cells = [intervals([summary.get(name) for name in names]) for summary in columns.values()]
         for name, *row in zip(names, *cells, strict=True):
             table.add_row(name.replace("_", " "), *row)
-        self.console.print(table)
+        width = self.console.measure(table, options=self.console.options.update(max_width=10_000)).maximum
+        if len(columns) > 1 and width > self.console.width:
+            for policy, summary in columns.items():  # a narrow terminal gets them below each other
+                self.results(title, {policy: summary})
+        else:
+            table.width = width
+            self.console.print(table)
 
 
 class Progress:

@@ -69,3 +69,16 @@ def test_only_a_terminal_that_can_gets_control_characters(
     out = capsys.readouterr().out
     assert ("\x1b[?25l" in out) == ("3/20 steps" in out) == (terminal == "xterm")
     assert ("10/20 steps\n" in out) == (terminal == "dumb")
+
+
+@pytest.mark.parametrize("width", [20, 40, 100])
+def test_a_narrow_terminal_cuts_no_number(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    summary = {"success": {"mean": 0.5, "low": 0.25, "high": 0.75}}
+    Face().results("task, 100 episodes", {"agent": summary, "random policy": summary})
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line.strip().startswith("success")]
+    numbers = ["0.500", "(0.250", "to", "0.750)"]
+    assert rows == ([["success", *numbers, *numbers]] if width == 100 else [["success", *numbers]] * 2)
