@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 
-from dynalang_py import files
+from dynalang_py import files, reading
 from dynalang_py.behavior import ActorCriticConfig
 from dynalang_py.bounds import Duration, Episodes, Seed, Share, Steps, Width, Within, check
 from dynalang_py.envs import EnvConfig
-from dynalang_py.errors import UserError, nearest
+from dynalang_py.errors import UserError, nearest, shown
 from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.replay import ReplayConfig
 from dynalang_py.text.tokens import TextConfig
@@ -176,12 +176,19 @@ def load(path: Path, kind: type[Kind]) -> Kind:
 
     Raises UserError where it can't be read.
     """
-    try:
-        plain = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read as settings: {error}") from error
+    return parse(read(path), kind, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The plain values in a file that `save` wrote. Raises UserError where it can't be read."""
+    plain = reading.read_json(path, "the settings in")
     if not isinstance(plain, dict):
-        raise UserError(f"{path} holds no settings but {plain!r}")
+        raise UserError(f"{path} holds no settings but {shown(plain)}")
+    return plain
+
+
+def parse(plain: Mapping[str, Any], kind: type[Kind], path: Path) -> Kind:
+    """The config of this kind in what `read` found in a file; what names a program in it is passed over."""
     try:
         config: Kind = from_dict(_without_programs(plain), kind)
     except UserError as error:

@@ -1,14 +1,49 @@
-"""Files that are either the old ones or the new ones, whatever happens while they are written."""
+"""Files that are either the old ones or the new ones, whatever happens while they are written.
 
+Every error of the system that leaves here names the file. Nothing here writes through a link: a folder that somebody
+else made may hold one that leads anywhere.
+"""
+
+import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+
+from dynalang_py.errors import UserError
+
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def user_cache() -> Path:
     """The user's folder for what can be made or fetched again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dynalang_py"
+
+
+def check_own(path: Path, *, folder: bool = False) -> None:
+    """Raise UserError where something else stands in the place of a file, or of a folder, that only we make."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    wanted = "a folder" if folder else "a file"
+    if stat.S_ISLNK(mode):
+        raise UserError(f"{path} is a link; it must be {wanted}, since what a link leads to belongs to somebody else")
+    if not (stat.S_ISDIR if folder else stat.S_ISREG)(mode):
+        raise UserError(f"{path} is {_kind(mode)}; it must be {wanted}")
+
+
+@contextmanager
+def named(path: Path, *others: Path) -> Iterator[None]:
+    """Errors about an open file don't say which one it was: here they say `path`, also where they name the others."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and (error.filename is None or str(error.filename) in map(str, others)):
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -17,21 +52,80 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The content is on disk before the name changes, so a crash or a full disk leaves the old file untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with _beside(path) as partial:
         yield partial
         _sync(partial)
         partial.replace(path)
         _sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write(path: Path, content: str | bytes) -> None:
     """Replace the content of `path` in one step."""
     with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        _write(partial, content)
+
+
+def write_new(path: Path, content: str | bytes) -> Path:
+    """Write a file that nobody has yet; where there is one of this name, under the next free one: a, a-2, a-3, …"""
+    with _beside(path) as partial:
+        _write(partial, content)
+        _sync(partial)
+        free = path
+        for number in count(2):
+            try:
+                _name(partial, free)
+                break
+            except FileExistsError:
+                free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        _sync(path.parent)
+    return free
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add all of the content to the end of a file, or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with named(path):
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        size = os.fstat(handle).st_size
+        try:
+            while content:
+                content = content[os.write(handle, content) :]
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A name beside `path` at which nothing stands, nor is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with named(path, partial):
+        partial.unlink(missing_ok=True)  # a process of this number was killed here, or a link waits for us
+        try:
+            yield partial
+        finally:
+            with suppress(OSError):  # what went wrong before says more
+                partial.unlink(missing_ok=True)
+
+
+def _name(partial: Path, path: Path) -> None:
+    """Give a file its name. Raises FileExistsError if it is taken."""
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        partial.replace(path)
+
+
+def _write(partial: Path, content: str | bytes) -> None:
+    with partial.open("xb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def _sync(path: Path) -> None:
@@ -40,3 +134,7 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a file" if stat.S_ISREG(mode) else "a device, pipe or socket"

@@ -1,3 +1,6 @@
+import errno
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,60 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         fail(partial)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, old[1]))  # no file may grow beyond 200 bytes
+    try:
+        for work in (files.write, files.write_new, files.append):
+            path = tmp_path / f"{work.__name__}.json"
+            with pytest.raises(OSError, match="too large") as caught:
+                work(path, b"x" * 201)
+            assert caught.value.filename == str(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert [(left.name, left.stat().st_size) for left in tmp_path.iterdir()] == [("append.json", 0)]
+
+
+def test_an_append_is_whole_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "rows"
+    files.append(path, b"one\n")
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6, old[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            files.append(path, b"two\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    files.append(path, b"three\n")
+    assert path.read_bytes() == b"one\nthree\n"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_never_replaces_another(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not links:  # as on FAT
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPERM, "not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    made = [files.write_new(tmp_path / "a.json", str(i)) for i in range(3)]
+    assert [(path.name, path.read_text()) for path in made] == [("a.json", "0"), ("a-2.json", "1"), ("a-3.json", "2")]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("keep me")
+    path = tmp_path / "run" / "a.txt"
+    path.parent.mkdir()
+    path.with_name(f".a.txt.{os.getpid()}.partial").symlink_to(theirs)
+    files.write(path, "ours")
+    path.unlink()
+    path.symlink_to(theirs)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.append(path, b"ours")
+    files.write_new(path, "ours")
+    files.write(path, "ours")
+    assert theirs.read_text() == "keep me"

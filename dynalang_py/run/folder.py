@@ -1,6 +1,8 @@
 """A run is a folder: what lies where in it, and who may write there."""
 
+import errno
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynalang_py import config as configs
+from dynalang_py import files
 from dynalang_py.config import Config, Kind
 from dynalang_py.errors import UserError, command
+
+FOLDERS = ("checkpoints", "best", "replay", "eval", "events", "pictures", "tokens")
+FILES = ("config.json", "metrics.jsonl", "lock", "pretrained.json")
+
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_log = logging.getLogger("dynalang.folder")
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,16 @@ class RunFolder:
         """Corpora as token ids, where no other cache is named."""
         return self.path / "tokens"
 
+    def check_places(self) -> None:
+        """Raise UserError where a link, or a thing of another kind, stands in the place of something that a run makes.
+
+        The folder itself may be a link, which is the path of whoever typed it; one inside comes with the folder, and
+        would let a stranger's folder delete and overwrite what lies elsewhere.
+        """
+        for names, folder in ((FOLDERS, True), (FILES, False)):
+            for name in names:
+                files.check_own(self.path / name, folder=folder)
+
     def check_new(self, verb: str = "train") -> None:
         """Raise UserError unless a new run may begin here. verb: what would resume the one that lies here."""
         if self.config.exists():
@@ -62,13 +81,15 @@ class RunFolder:
             )
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; --run-dir must name a folder")
-        # A start that failed (no space for replay, say) leaves these; anything else belongs to somebody.
+        # A start that failed (no space for replay, say) leaves these, and desktops and notebooks leave what begins with
+        # a dot; anything else belongs to somebody.
         known = {"lock", "replay", "tokens", "pretrained.json"}
-        strange = {entry.name for entry in self.path.iterdir()} - known if self.path.exists() else set()
-        if strange:
+        found = {entry.name for entry in self.path.iterdir()} - known if self.path.exists() else set()
+        if strange := sorted(name for name in found if not name.startswith(".")):
             raise UserError(
-                f"{self.path} holds {sorted(strange)[0]!r} and is no run; --run-dir must name a new or empty folder"
+                f"{self.path} holds {strange[0]!r} and is no run; --run-dir must name a new or empty folder"
             )
+        self.check_places()
 
     def load(self) -> Config:
         """The settings of the run that lies here. Raises UserError if none does."""
@@ -84,9 +105,11 @@ class RunFolder:
         if not self.config.exists():
             raise UserError(f"{self.path} is not a run: it has no config.json")
         here, wanted = ("train", "pretrain") if kind is not Config else ("pretrain", "train")
-        if ('"valid_share"' in self.config.read_text()) == (kind is Config):
+        self.check_places()
+        plain = configs.read(self.config)
+        if ("valid_share" in plain) == (kind is Config):
             raise UserError(f"{self.path} is a run of dynalang {here}, and a run of dynalang {wanted} is needed")
-        found = configs.load(self.config, kind)
+        found = configs.parse(plain, kind, self.config)
         return replace(found, run_dir=self.path)  # type: ignore[type-var]  # the folder may have been moved since
 
     @contextmanager
@@ -96,13 +119,24 @@ class RunFolder:
         Raises UserError that names the process if one holds the lock.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
+        self.check_places()
+        path = self.path / "lock"
+        with files.named(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        try:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by environment workers
-            except (BlockingIOError, PermissionError):
-                file.seek(0)
-                raise UserError(f"{self.path} is in use by process {file.read().strip() or 'unknown'}") from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by environment workers
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
+                    raise UserError(f"{self.path} is in use by process {owner or 'unknown'}") from None
+                _log.warning(
+                    "%s can't be locked (%s): nothing else may write there meanwhile", self.path, error.strerror
+                )
+            if os.fstat(handle).st_nlink == 1:  # else it has another name elsewhere, where this would be read as well
+                with files.named(path):
+                    os.ftruncate(handle, 0)
+                    os.pwrite(handle, str(os.getpid()).encode(), 0)
             yield
+        finally:
+            os.close(handle)

@@ -1,6 +1,8 @@
 import json
 import resource
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +93,90 @@ def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
     assert checkpoints.load(tmp_path / "nowhere") is None
 
 
+def test_every_bit_of_a_checkpoint_counts(tmp_path: Path) -> None:
+    state = {"counters": {"steps": 3}, "note": '"file_crc32":"00000000"'}
+    path = checkpoints.save(tmp_path, 3, _tensors(), state)
+    found = checkpoints.load(tmp_path)
+    assert found is not None
+    assert found.state == state
+    content = path.read_bytes()
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        with pytest.raises(UserError, match=r"step-0+3.safetensors is damaged"):
+            checkpoints.load(tmp_path)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read_as_it_was(tmp_path: Path) -> None:
+    path, metadata = tmp_path / "step-000000000001.safetensors", {"state": '{"a": 1}'}
+    save_file(_tensors(), path, metadata | {"checksum": checkpoints._checksum(_tensors())})
+    found = checkpoints.load(tmp_path)
+    assert found is not None
+    assert found.state == {"a": 1}
+    save_file(_tensors(2), path, metadata | {"checksum": checkpoints._checksum(_tensors())})
+    with pytest.raises(UserError, match="does not match its checksum"):
+        checkpoints.load(tmp_path)
+
+
+def test_what_others_put_beside_checkpoints_is_neither_read_nor_deleted(tmp_path: Path) -> None:
+    foreign = ["step-best.safetensors", "step-12.safetensors", ".DS_Store", ".step-1.safetensors.7.partial", ".nfs0001"]
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"theirs")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / ".step-000000000009.safetensors.77.partial").mkdir()
+    before = set(tmp_path.iterdir())
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, step, _tensors(), {"step": step})
+    checkpoints.forget_after(tmp_path, 2)
+    found = checkpoints.load(tmp_path)
+    assert found is not None
+    assert (found.state, found.damaged) == ({"step": 2}, {})
+    assert set(tmp_path.iterdir()) - before == {found.path}
+
+
+def test_a_link_or_a_folder_in_the_place_of_a_checkpoint_is_damage_and_stays(tmp_path: Path) -> None:
+    good = checkpoints.save(tmp_path / "run", 1, _tensors(), {"step": 1})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(good.read_bytes())
+    linked, folder = (good.with_name(f"step-{step:012d}.safetensors") for step in (2, 3))
+    linked.symlink_to(elsewhere)
+    folder.mkdir()
+    found = checkpoints.load(good.parent)
+    assert found is not None
+    assert (found.path, set(found.damaged)) == (good, {linked, folder})
+    assert "is a link" in found.damaged[linked]
+    folder.with_suffix(".damaged").touch()  # taken
+    checkpoints.set_aside(found)
+    checkpoints.save(good.parent, 4, _tensors(), {})
+    assert elsewhere.exists()
+    assert folder.with_suffix(".damaged1").is_dir()
+
+
+def test_a_state_that_the_caller_can_not_use_counts_as_damage(tmp_path: Path) -> None:
+    def check(state: Mapping[str, Any]) -> None:
+        if state["step"] != 1:
+            raise ValueError("a step of another kind")
+
+    good = checkpoints.save(tmp_path, 1, _tensors(), {"step": 1})
+    bad = checkpoints.save(tmp_path, 2, _tensors(), {"step": "x"})
+    found = checkpoints.load(tmp_path, check)
+    assert found is not None
+    assert (found.path, found.damaged) == (good, {bad: f"{bad} is damaged (a step of another kind)"})
+
+
+@pytest.mark.parametrize("text", ["[1]", "[" * 100_000, "9" * 5000, "nothing"])
+def test_a_state_that_is_none_is_damage(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "step-000000000001.safetensors"
+    save_file(_tensors(), path, {"state": text, "checksum": checkpoints._checksum(_tensors())})
+    with pytest.raises(UserError, match="no checkpoint can be read"):
+        checkpoints.load(tmp_path)
+
+
+def test_a_header_of_absurd_length_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "step-000000000001.safetensors").write_bytes((1 << 62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(UserError, match="100,000,000 are allowed"):
+        checkpoints.load(tmp_path)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "a bit in the tensors", "a bit in the header", "foreign"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path: Path, damage: str) -> None:
     good = checkpoints.save(tmp_path, 1, _tensors(1), {"step": 1})
@@ -134,7 +220,7 @@ def test_a_checkpoint_holds_no_code(tmp_path: Path) -> None:
     length = int.from_bytes(path.read_bytes()[:8], "little")
     header = json.loads(path.read_bytes()[8 : 8 + length])
     assert {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} == {"F32", "BF16", "U8", "I64"}
-    assert header["__metadata__"].keys() == {"state", "checksum"}
+    assert header["__metadata__"].keys() == {"state", "file_crc32"}
 
 
 def test_parts_are_taken_over_and_the_rest_is_told() -> None:

@@ -1,6 +1,11 @@
+import errno
+import fcntl
+import logging
+import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +13,8 @@ import pytest
 from dynalang_py import config as configs
 from dynalang_py import presets
 from dynalang_py.errors import UserError
-from dynalang_py.run.folder import RunFolder
+from dynalang_py.run.folder import FILES, FOLDERS, RunFolder
+from dynalang_py.text.config import PretrainConfig
 
 HOLD = """
 import sys, time
@@ -40,6 +46,79 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
         RunFolder(tmp_path).check_new()
     with pytest.raises(UserError, match=r"thesis\.tex is a file"):
         RunFolder(tmp_path / "thesis.tex").check_new()
+
+
+def test_what_desktops_and_notebooks_leave_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    RunFolder(tmp_path).check_new()
+
+
+@pytest.mark.parametrize("name", [*FOLDERS, *FILES])
+@pytest.mark.parametrize("what", ["a link", "of the wrong kind", "a pipe"])
+def test_a_place_of_a_run_is_opened_as_what_it_is_or_not_at_all(tmp_path: Path, name: str, what: str) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    configs.save(presets.get("debug"), run / "config.json")
+    (run / name).unlink(missing_ok=True)
+    if what == "a link":
+        elsewhere.mkdir() if name in FOLDERS else elsewhere.write_text("keep me")
+        (run / name).symlink_to(elsewhere)
+    elif what == "a pipe":
+        os.mkfifo(run / name)
+    else:
+        (run / name).touch() if name in FOLDERS else (run / name).mkdir()
+    sentence = rf"{run / name} is (a link|a file|a folder|a device, pipe or socket); it must be a (file|folder)"
+    for work in (RunFolder(run).load, lambda: RunFolder(run).locked().__enter__()):
+        with pytest.raises(UserError, match=sentence):
+            work()
+    if what == "a link":
+        assert list(elsewhere.iterdir()) == [] if name in FOLDERS else elsewhere.read_text() == "keep me"
+
+
+def test_a_run_may_lie_behind_a_link(tmp_path: Path) -> None:
+    configs.save(presets.get("debug"), tmp_path / "run" / "config.json")
+    (tmp_path / "link").symlink_to("run")
+    with RunFolder(tmp_path / "link").locked():
+        assert RunFolder(tmp_path / "link").load().run_dir == tmp_path / "link"
+    assert (tmp_path / "run" / "lock").read_text() == str(os.getpid())
+
+
+def test_a_lock_that_has_another_name_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("keep me")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").hardlink_to(tmp_path / "theirs")
+    with RunFolder(tmp_path / "run").locked():
+        assert (tmp_path / "theirs").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_used_with_a_warning(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:  # as some network file systems do
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(logging.getLogger("dynalang"), "propagate", True)
+    with RunFolder(tmp_path).locked():
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+    (record,) = caplog.records
+    assert f"{tmp_path} can't be locked" in record.getMessage()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"3", b"\x00\xff", b"[" * 100_000, b'{"a": ' * 100_000])
+def test_settings_that_are_none_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.json"):
+        RunFolder(tmp_path).load()
+
+
+def test_the_kind_of_a_run_is_told_by_its_settings_not_by_their_text(tmp_path: Path) -> None:
+    config = replace(presets.get("debug"), pretrained=Path('a"valid_share"b'))
+    configs.save(config, RunFolder(tmp_path).config)
+    assert RunFolder(tmp_path).load().pretrained == config.pretrained
+    with pytest.raises(UserError, match="is a run of dynalang train, and a run of dynalang pretrain is needed"):
+        RunFolder(tmp_path).load_as(PretrainConfig)
 
 
 def test_a_run_that_was_moved_is_found_where_it_lies(tmp_path: Path) -> None:
