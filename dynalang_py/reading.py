@@ -11,7 +11,7 @@ import math
 import os
 import stat
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -29,7 +29,7 @@ def user_path(text: str | Path) -> Path:
     given = str(text)
     if "\0" in given:
         raise UserError(f"the path {shown(given)} has a zero byte in it")
-    if len(given) > 4096 or any(len(os.fsencode(part)) > 255 for part in Path(given).parts):
+    if _is_too_long(given):
         raise UserError(
             f"the path {shown(given)} is too long: 4,096 characters are allowed, and 255 bytes between slashes"
         )
@@ -37,6 +37,17 @@ def user_path(text: str | Path) -> Path:
         return Path(given).expanduser()
     except RuntimeError:  # no such user, or nobody knows where home is
         raise UserError(f"the path {shown(given)} begins with ~, and there is no such home folder") from None
+
+
+def is_inside(text: str) -> bool:
+    """Whether a path that stands in a file stays below the folder where it begins, and a system could open it."""
+    path = PurePosixPath(text)
+    return not (path.is_absolute() or ".." in path.parts or "\\" in text or "\0" in text or _is_too_long(text))
+
+
+def _is_too_long(path: str) -> bool:
+    # Half a character, which JSON may hold, has a length, too; no system finds it.
+    return len(path) > 4096 or any(len(part.encode(errors="surrogatepass")) > 255 for part in Path(path).parts)
 
 
 def open_file(path: Path, what: str = "the file") -> BinaryIO:
@@ -47,6 +58,8 @@ def open_file(path: Path, what: str = "the file") -> BinaryIO:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UserError(f"{what} {path} can't be read: {error.strerror}") from error
+    except UnicodeEncodeError:
+        raise UserError(f"{what} {shown(str(path))} can't be read: there is half a character in its name") from None
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)

@@ -4,24 +4,23 @@ An episode file is `{split}.json.gz` (RxR-CE: `{split}_guide.json.gz`), its grou
 are metres, y up; rotations quaternions (x, y, z, w). Format: VLN-CE (arXiv 2004.02857) and habitat-lab's episodes.
 
 What these classes have no field for is kept in `extra` and written back as it came, so that a file that was read and
-written holds the same JSON.
+written holds the same JSON. So is a value that is wrong where nothing needs it, and `notes` tell of it.
 """
 
 import gzip
 import json
-import math
 import os
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-from dynalang_py.errors import UserError
+from dynalang_py.envs.vln import fields
+from dynalang_py.envs.vln.fields import Fields, Point, Rotation, WrongError
+from dynalang_py.errors import UserError, shown
+from dynalang_py.reading import is_finite, read_json
 
-Point: TypeAlias = tuple[float, float, float]
 Extra: TypeAlias = Mapping[str, Any]
-T = TypeVar("T")
 
 
 STOP, FORWARD, LEFT, RIGHT = range(4)
@@ -56,7 +55,7 @@ class Episode:
     """The scene's file, from where scenes lie: "mp3d/S/S.glb"."""
     start_position: Point
     """Where the agent stands first."""
-    start_rotation: tuple[float, float, float, float]
+    start_rotation: Rotation
     """How it is turned then: quaternion (x, y, z, w)."""
     instruction: Instruction
     """What it is told."""
@@ -85,6 +84,8 @@ class EpisodeFile:
     """`instruction_vocab` as it stands in the file; RxR-CE has none."""
     extra: Extra = field(default_factory=dict)
     """Fields of the file that stand nowhere else."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What is wrong in the file where nothing needs it, each with its episode."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -94,11 +95,11 @@ class EpisodeFile:
 
 @dataclass(frozen=True, kw_only=True)
 class GroundTruth:
-    actions: tuple[int, ...]
-    """What an expert did, the stop at the end included."""
     locations: tuple[Point, ...]
-    """Where it stood: at the start and after each step forward."""
-    forward_steps: int
+    """Where an expert stood: at the start and after each step forward."""
+    actions: tuple[int, ...] = ()
+    """What it did, the stop at the end included; scores need only the locations."""
+    forward_steps: int | None = None
     """How often it went forward."""
     extra: Extra = field(default_factory=dict)
     """Fields of the file that stand nowhere else."""
@@ -109,25 +110,24 @@ class GroundTruth:
 
 def read_episodes(path: Path) -> EpisodeFile:
     """Read an episode file. Raises UserError that names the file, and the episode and the field that are wrong."""
-    plain = _load(path)
+    plain, notes = _load(path), list[str]()
     if not isinstance(plain.get("episodes"), list):
         raise UserError(f"{path} is no episode file: it has no list 'episodes'")
-    vocabulary = plain.get("instruction_vocab")
-    if vocabulary is not None and not _is_word_list(vocabulary):
-        raise UserError(f"{path}: instruction_vocab.word_list must be a list of words")
+    whole = Fields(plain, notes)
+    vocabulary = whole.spare("instruction_vocab", _vocabulary)
     size = len(vocabulary["word_list"]) if vocabulary is not None else None
     episodes: dict[str, Episode] = {}
-    for i, raw in enumerate(plain["episodes"]):
-        name = raw.get("episode_id", f"number {i}") if isinstance(raw, dict) else f"number {i}"
+    for i, raw in enumerate(whole.take("episodes", fields.many(lambda value, _: value))):
+        name, noted = _name(raw, i), list[str]()
         try:
-            episode = _episode(_mapping(raw, "it"), size)
-        except _WrongError as wrong:
+            episode = _episode(Fields(fields.mapping(raw, "it"), noted), size)
+        except WrongError as wrong:
             raise UserError(f"{path}, episode {name}: {wrong}") from None
-        if str(name) in episodes:
+        if str(episode.episode_id) in episodes:
             raise UserError(f"{path}, episode {name}: episode_id must be unique, but another episode has it")
-        episodes[str(name)] = episode
-    extra = {key: value for key, value in plain.items() if key not in ("episodes", "instruction_vocab")}
-    return EpisodeFile(episodes=tuple(episodes.values()), vocabulary=vocabulary, extra=extra)
+        episodes[str(episode.episode_id)] = episode
+        notes += [f"episode {name}: {note}" for note in noted]
+    return EpisodeFile(episodes=tuple(episodes.values()), vocabulary=vocabulary, extra=whole.rest(), notes=tuple(notes))
 
 
 def write_episodes(file: EpisodeFile, path: Path) -> None:
@@ -138,13 +138,12 @@ def write_episodes(file: EpisodeFile, path: Path) -> None:
 
 def read_ground_truth(path: Path) -> dict[str, GroundTruth]:
     """Ground truth by episode id (text). Raises UserError that names the file, the episode and the field."""
-    name = ""
-    found = {}
+    found, name = {}, ""
     try:
         for name, raw in _load(path).items():
-            found[name] = _ground_truth(_mapping(raw, "it"))
-    except _WrongError as wrong:
-        raise UserError(f"{path}, episode {name}: {wrong}") from None
+            found[name] = _ground_truth(Fields(fields.mapping(raw, "it"), []))
+    except WrongError as wrong:
+        raise UserError(f"{path}, episode {shown(name)}: {wrong}") from None
     return found
 
 
@@ -152,9 +151,7 @@ def write_ground_truth(truth: Mapping[str, GroundTruth], path: Path) -> None:
     """Write ground truth, in one step; the same truth gives the same bytes."""
     plain = {
         name: {
-            "locations": item.locations,
-            "actions": item.actions,
-            "forward_steps": item.forward_steps,
+            **_present(locations=item.locations, actions=item.actions or None, forward_steps=item.forward_steps),
             **item.extra,
         }
         for name, item in truth.items()
@@ -165,83 +162,78 @@ def write_ground_truth(truth: Mapping[str, GroundTruth], path: Path) -> None:
 # -- from JSON and back -----------------------------------------------------------------------------------------------
 
 
-class _WrongError(Exception):
-    """A field, and what it must be."""
-
-    def __init__(self, name: str, allowed: str, value: Any) -> None:
-        shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
-        super().__init__(f"{name} must be {allowed}, got {shown}")
+def _name(raw: Any, number: int) -> str:
+    """What an episode is called in sentences."""
+    name = raw.get("episode_id") if isinstance(raw, dict) else None
+    return f"number {number}" if name is None else name if isinstance(name, str) and len(name) < 60 else shown(name)
 
 
-def _episode(raw: Mapping[str, Any], vocabulary: int | None) -> Episode:
+def _episode(raw: Fields, vocabulary: int | None) -> Episode:
     """vocabulary: the number of words in the file's list, if it has one."""
-    goals, path, info = raw.get("goals"), raw.get("reference_path"), raw.get("info")
-    scene = _take(raw, "scene_id", _text)
-    if not scene.strip():
-        raise _WrongError("scene_id", "the path of a scene", scene)
-    trajectory = raw.get("trajectory_id")
+
+    def told(value: Any, name: str) -> Instruction:
+        return _instruction(Fields(fields.mapping(value, name), raw.notes, f"{name}."), vocabulary)
+
     return Episode(
-        episode_id=_take(raw, "episode_id", _name),
-        trajectory_id=None if trajectory is None else _name(trajectory, "trajectory_id"),
-        scene_id=scene,
-        start_position=_take(raw, "start_position", _point),
-        start_rotation=_take(raw, "start_rotation", _rotation),
-        instruction=_instruction(_take(raw, "instruction", _mapping), vocabulary),
-        goals=None if goals is None else _many(goals, "goals", _goal),
-        reference_path=None if path is None else _many(path, "reference_path", _point),
-        info=None if info is None else _info(info),
-        extra=_rest(raw, _EPISODE),
+        episode_id=raw.take("episode_id", fields.name_or_number),
+        trajectory_id=raw.spare("trajectory_id", fields.name_or_number),
+        scene_id=raw.take("scene_id", fields.scene),
+        start_position=raw.take("start_position", fields.point),
+        start_rotation=raw.take("start_rotation", fields.rotation),
+        instruction=raw.take("instruction", told),
+        goals=raw.find("goals", fields.many(_goal)),
+        reference_path=raw.find("reference_path", fields.many(fields.point)),
+        info=raw.spare("info", _info),
+        extra=raw.rest(),
     )
 
 
-def _instruction(raw: Mapping[str, Any], vocabulary: int | None) -> Instruction:
-    tokens, name = raw.get("instruction_tokens"), "instruction.instruction_tokens"
-    if tokens is not None:
+def _instruction(raw: Fields, vocabulary: int | None) -> Instruction:
+    def ids(value: Any, name: str) -> tuple[int, ...]:
         allowed = f"ids from 0 to {vocabulary - 1}" if vocabulary else "ids from 0 on"
-        if not isinstance(tokens, list) or not {*map(type, tokens)} <= {int}:
-            raise _WrongError(name, allowed, tokens)
-        if tokens and (min(tokens) < 0 or (vocabulary and max(tokens) >= vocabulary)):
-            raise _WrongError(name, allowed, min(tokens) if min(tokens) < 0 else max(tokens))
+        if not isinstance(value, list) or not {*map(type, value)} <= {int}:
+            raise WrongError(name, allowed, value)
+        if value and (min(value) < 0 or (vocabulary and max(value) >= vocabulary)):
+            raise WrongError(name, allowed, min(value) if min(value) < 0 else max(value))
+        return tuple(value)
+
     return Instruction(
-        text=_take(raw, "instruction_text", _text, "instruction."),
-        tokens=None if tokens is None else tuple(tokens),
-        extra=_rest(raw, _INSTRUCTION),
+        text=raw.take("instruction_text", fields.text),
+        tokens=raw.spare("instruction_tokens", ids),
+        extra=raw.rest(),
     )
 
 
-def _goal(raw: Any, name: str) -> Goal:
-    raw = _mapping(raw, name)
-    radius = raw.get("radius")
-    if radius is not None and not (_is_number(radius) and radius > 0):
-        raise _WrongError(f"{name}.radius", "a length in metres", radius)
-    return Goal(position=_take(raw, "position", _point, f"{name}."), radius=radius, extra=_rest(raw, _GOAL))
+def _goal(value: Any, name: str) -> Goal:
+    raw = Fields(fields.mapping(value, name), [], f"{name}.")
+    return Goal(position=raw.take("position", fields.point), radius=raw.find("radius", fields.length), extra=raw.rest())
 
 
-def _info(raw: Any) -> Extra:
-    info = _mapping(raw, "info")
+def _info(value: Any, name: str) -> Extra:
+    info = fields.mapping(value, name)
     distance = info.get("geodesic_distance", 0)
-    if not (_is_number(distance) and distance >= 0):
-        raise _WrongError("info.geodesic_distance", "a length in metres", distance)
+    if not (is_finite(distance) and distance >= 0):
+        raise WrongError(f"{name}.geodesic_distance", "a length in metres", distance)
     return info
 
 
-def _ground_truth(raw: Mapping[str, Any]) -> GroundTruth:
-    actions = _take(raw, "actions", _many_of(_action))
+def _ground_truth(raw: Fields) -> GroundTruth:
+    locations = raw.take("locations", fields.many(fields.point))
+    if not locations:
+        raise WrongError("locations", "one point at least", [])
     return GroundTruth(
-        actions=actions,
-        locations=_take(raw, "locations", _many_of(_point)),
-        forward_steps=_take(raw, "forward_steps", _count),
-        extra=_rest(raw, _TRUTH),
+        locations=locations,
+        actions=raw.spare("actions", fields.many(fields.action)) or (),
+        forward_steps=raw.spare("forward_steps", fields.count),
+        extra=raw.rest(),
     )
 
 
-_EPISODE = {
-    *("episode_id", "trajectory_id", "scene_id", "start_position", "start_rotation", "instruction"),
-    *("goals", "reference_path", "info"),
-}
-_INSTRUCTION = {"instruction_text", "instruction_tokens"}
-_GOAL = {"position", "radius"}
-_TRUTH = {"actions", "locations", "forward_steps"}
+def _vocabulary(value: Any, name: str) -> Extra:
+    words = value.get("word_list") if isinstance(value, dict) else None
+    if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
+        raise WrongError(f"{name}.word_list", "a list of words", words)
+    return value
 
 
 def _plain_episode(episode: Episode) -> dict[str, Any]:
@@ -268,87 +260,8 @@ def _present(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _rest(raw: Mapping[str, Any], known: set[str]) -> Extra:
-    """What no field holds. A null where a field may be absent is kept too, or it would be lost in writing."""
-    return {name: value for name, value in raw.items() if name not in known or value is None}
-
-
-def _take(raw: Mapping[str, Any], name: str, read: Callable[[Any, str], T], prefix: str = "") -> T:
-    if name not in raw:
-        raise _WrongError(prefix + name, "there", None)
-    return read(raw[name], prefix + name)
-
-
-def _mapping(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise _WrongError(name, "an object", value)
-    return value
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise _WrongError(name, "text", value)
-    return value
-
-
-def _name(value: Any, name: str) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise _WrongError(name, "a whole number or text", value)
-    return value
-
-
-def _count(value: Any, name: str) -> int:
-    if type(value) is not int or value < 0:
-        raise _WrongError(name, "a whole number from 0 on", value)
-    return value
-
-
-def _action(value: Any, name: str) -> int:
-    if type(value) is not int or not 0 <= value <= 5:
-        raise _WrongError(name, "an action from 0 to 5", value)
-    return value
-
-
-def _point(value: Any, name: str) -> Point:
-    if not (isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))):
-        raise _WrongError(name, "three finite numbers", value)
-    return (value[0], value[1], value[2])
-
-
-def _rotation(value: Any, name: str) -> tuple[float, float, float, float]:
-    allowed = "a quaternion (x, y, z, w) of length 1"
-    if not (isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))):
-        raise _WrongError(name, allowed, value)
-    if abs(math.hypot(*value) - 1) > 0.01:
-        raise _WrongError(name, allowed, value)
-    return (value[0], value[1], value[2], value[3])
-
-
-def _many(value: Any, name: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
-    if not isinstance(value, list):
-        raise _WrongError(name, "a list", value)
-    return tuple(read(item, f"{name}[{i}]") for i, item in enumerate(value))
-
-
-def _many_of(read: Callable[[Any, str], T]) -> Callable[[Any, str], tuple[T, ...]]:
-    return lambda value, name: _many(value, name, read)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _is_word_list(vocabulary: Any) -> bool:
-    words = vocabulary.get("word_list") if isinstance(vocabulary, dict) else None
-    return isinstance(words, list) and bool(words) and all(isinstance(word, str) for word in words)
-
-
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            plain = json.load(file)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{path} can't be read as gzipped JSON: {error}") from error
+    plain = read_json(path, "the episode file")
     if not isinstance(plain, dict):
         raise UserError(f"{path} must hold a JSON object, got a {type(plain).__name__}")
     return plain

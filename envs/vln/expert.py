@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynalang_py.envs.vln.episodes import FORWARD, LEFT, RIGHT, STOP, Episode, GroundTruth, Point
+from dynalang_py.envs.vln.episodes import FORWARD, LEFT, RIGHT, STOP, Episode, GroundTruth
+from dynalang_py.envs.vln.fields import Point
+from dynalang_py.envs.vln.goals import nearest_goal
 from dynalang_py.envs.vln.simulator import Pose, Simulator
 from dynalang_py.errors import UserError
 
@@ -28,17 +30,20 @@ class Expert:
     near: float = 0.5
     """Metres from the goal at which it stops; VLN-CE's ground truth ends within this distance."""
 
-    def act(self, simulator: Simulator, goal: ArrayLike) -> int:
-        """The next action. It is STOP at the goal, and where no step in any direction comes nearer to it."""
+    def act(self, simulator: Simulator, goals: ArrayLike) -> int:
+        """The next action on the way to the nearest of `goals`, (3,) or (G, 3).
+
+        It is STOP at a goal, and where no step in any direction comes nearer to one.
+        """
         here = simulator.pose
-        distance = simulator.geodesic(here.position, goal)
+        _, distance = nearest_goal(simulator, here.position, goals)
         if not self.near <= distance < np.inf:
             return STOP
         turns, best = 0, 0.0
         for number in self._directions():
             simulator.set_pose(here.turned(number * self.turn))
             simulator.forward(self.forward)
-            gain = distance - simulator.geodesic(simulator.pose.position, goal) - TURN_COST * abs(number)
+            gain = distance - nearest_goal(simulator, simulator.pose.position, goals)[1] - TURN_COST * abs(number)
             if gain > best + 1e-6:
                 turns, best = number, gain
             if gain > 0.99 * self.forward - TURN_COST * abs(number):
@@ -63,7 +68,7 @@ class Expert:
 def demonstrate(
     simulator: Simulator, episode: Episode, expert: Expert | None = None, max_steps: int = 500
 ) -> GroundTruth:
-    """Walk an episode in a simulator that has its scene loaded, from its start to its goal.
+    """Walk an episode in a simulator that has its scene loaded, from its start to the nearest of its goals.
 
     Raises:
         UserError: The episode has no goal, or the expert didn't reach it in `max_steps` actions.
@@ -71,18 +76,18 @@ def demonstrate(
     expert = expert or Expert()
     if not episode.goals:
         raise UserError(f"episode {episode.episode_id} has no goal that an expert could walk to")
-    goal = episode.goals[0].position
+    goals = [goal.position for goal in episode.goals]
     simulator.set_pose(Pose(position=episode.start_position, rotation=episode.start_rotation))
     actions: list[int] = []
     locations = [_point(simulator)]
     while not actions or actions[-1] != STOP:
         if len(actions) == max_steps:
             raise UserError(f"the expert walked {max_steps} steps in episode {episode.episode_id} without arriving")
-        actions.append(expert.act(simulator, goal))
+        actions.append(expert.act(simulator, goals))
         expert.move(simulator, actions[-1])
         if actions[-1] == FORWARD:
             locations.append(_point(simulator))
-    distance = simulator.geodesic(simulator.pose.position, goal)
+    _, distance = nearest_goal(simulator, simulator.pose.position, goals)
     if distance >= expert.near:
         raise UserError(f"the expert stopped {distance:.2f} m before the goal of episode {episode.episode_id}")
     return GroundTruth(actions=tuple(actions), locations=tuple(locations), forward_steps=actions.count(FORWARD))

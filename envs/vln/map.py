@@ -33,19 +33,19 @@ class FloorMap:
         pose: Pose,
         path: Sequence[ArrayLike],
         reference: ArrayLike,
-        goal: ArrayLike,
-        radius: float,
+        goals: ArrayLike,
+        radii: Sequence[float],
     ) -> NDArray[np.uint8]:
-        """uint8 (SIDE, 2 · SIDE, 3): the view (H, W, 3), and the map with path and reference, (N, 3) each."""
+        """uint8 (SIDE, 2 · SIDE, 3): the view (H, W, 3), and the map with path, reference and goals, (N, 3) each."""
         whole = Image.new("RGB", (2 * SIDE, SIDE), PAPER)
         whole.paste(Image.fromarray(view).resize((SIDE, SIDE), Image.Resampling.BILINEAR), (0, 0))
-        whole.paste(self._map(pose, np.array(path), np.asarray(reference), np.asarray(goal), radius), (SIDE, 0))
+        whole.paste(self._map(pose, np.array(path), np.asarray(reference), np.asarray(goals), radii), (SIDE, 0))
         return np.asarray(whole)
 
-    def _map(self, pose: Pose, path: Floats, reference: Floats, goal: Floats, radius: float) -> Image.Image:
+    def _map(self, pose: Pose, path: Floats, reference: Floats, goals: Floats, radii: Sequence[float]) -> Image.Image:
         card = Image.new("RGB", (SIDE, SIDE), PAPER)
         pen = ImageDraw.Draw(card)
-        every = np.concatenate([self._floor, path, reference, goal[None]])[:, [0, 2]]
+        every = np.concatenate([self._floor, path, reference, goals])[:, [0, 2]]
         low, high = every.min(0) - 0.5, every.max(0) + 0.5
         scale = SIDE / (high - low).max()  # pixels per metre
         margin = (SIDE - scale * (high - low)) / 2
@@ -61,8 +61,9 @@ class FloorMap:
         dot = max(1.0, 0.08 * scale)
         for x, y in place(self._floor[np.abs(self._floor[:, 1] - pose.position[1]) < STOREY]):
             pen.rectangle((x - dot, y - dot, x + dot, y + dot), fill=FLOOR)
-        disc(goal, radius * scale, None, GOAL)
-        disc(goal, 3, GOAL)
+        for goal, radius in zip(goals, radii, strict=True):
+            disc(goal, radius * scale, None, GOAL)
+            disc(goal, 3, GOAL)
         pen.line(place(reference), fill=REFERENCE, width=2)
         pen.line(place(path), fill=WALKED, width=2)
         right = np.cross(pose.ahead, [0.0, 1.0, 0.0])

@@ -33,22 +33,30 @@ class Scores:
 
 
 def score(
-    path: npt.ArrayLike, distances: Sequence[float], reference: npt.ArrayLike, *, stopped: bool, radius: float = 3.0
+    path: npt.ArrayLike,
+    distances: Sequence[float],
+    reference: npt.ArrayLike,
+    *,
+    stopped: bool,
+    radius: float | Sequence[float] = 3.0,
 ) -> Scores:
     """The metrics of one episode.
 
-    path: (N, 3), the position at the start and after each action. distances: (N,) from there to the goal; the first is
-    the shortest path's length. reference: (M, 3), where an expert walked. stopped: whether the agent said so itself.
+    path: (N, 3), the position at the start and after each action. distances: (N,) from there to the nearest goal; the
+    first is the shortest path's length. reference: (M, 3), where an expert walked. stopped: whether the agent said so
+    itself. radius: of the goal, or (N,) of the one that was the nearest.
     """
     steps = np.asarray(path, float)
     moved = np.r_[True, (np.diff(steps, axis=0) != 0).any(-1)]  # turning on the spot adds no point to a path
     length, shortest = path_length(steps), distances[0]
-    success = float(stopped and distances[-1] < radius)
-    similar = ndtw(steps[moved], reference, radius)
+    radii = np.broadcast_to(radius, len(distances))
+    near = np.less(distances, radii)
+    success = float(stopped and near[-1])
+    similar = ndtw(steps[moved], reference, float(radii[-1]))
     return Scores(
         ne=distances[-1],
         success=success,
-        osr=float(min(distances) < radius),
+        osr=float(near.any()),
         tl=length,
         spl=success * shortest / max(shortest, length) if success and max(shortest, length) > 0 else success,
         ndtw=similar,

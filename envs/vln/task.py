@@ -18,6 +18,7 @@ from dynalang_py.envs.language import Speaker, speaking
 from dynalang_py.envs.vln.config import LOGS, VIEWS, VLNConfig
 from dynalang_py.envs.vln.episodes import STOP, Episode, EpisodeFile, GroundTruth, read_episodes, read_ground_truth
 from dynalang_py.envs.vln.expert import Expert
+from dynalang_py.envs.vln.goals import nearest_goal
 from dynalang_py.envs.vln.layout import episode_path, ground_truth_path, scene_path
 from dynalang_py.envs.vln.map import FloorMap
 from dynalang_py.envs.vln.metrics import resampled, score
@@ -40,8 +41,8 @@ class VLN(gymnasium.Env[Observation, Any]):
     `dynalang_py.envs.contract`, and `expert`, the action of `Expert`, if that is wanted. While the instruction is read
     (`is_read_step` is 1) actions do nothing; at its last word the first action counts.
 
-    Reward: the metres by which the way to the goal became shorter, and `stop_reward` or `stop_penalty` at the stop.
-    When `max_steps` are up an episode is truncated.
+    Reward: the metres by which the way to the nearest goal became shorter, and at the stop `stop_reward` or
+    `stop_penalty`. When `max_steps` are up an episode is truncated.
 
     With a seed, `reset` plays episode number `seed` modulo their number, so that as many seeds in a row as there are
     episodes play each once; without, any.
@@ -80,12 +81,14 @@ class VLN(gymnasium.Env[Observation, Any]):
         number = int(self.np_random.integers(self.episodes)) if seed is None else seed % self.episodes
         self._episode = episode = self._file.episodes[number]
         assert episode.goals  # _load refuses a split without
-        self._goal = np.array(episode.goals[0].position, float)
-        self._radius = self.config.radius or episode.goals[0].radius or RADIUS
+        self._goals = np.array([goal.position for goal in episode.goals], float)  # (G, 3)
+        self._radii = [self.config.radius or goal.radius or RADIUS for goal in episode.goals]
         self._simulator.load(self._scenes[episode.scene_id])
         self._simulator.set_pose(Pose(position=episode.start_position, rotation=episode.start_rotation))
         self._path = [self._simulator.pose.position]
-        self._distances = [self._distance()]
+        self._distances: list[float] = []
+        self._nearest: list[int] = []
+        self._measure()
         self._age, self._stopped = 0, False
         self._tell(episode)
         self._look()
@@ -101,23 +104,27 @@ class VLN(gymnasium.Env[Observation, Any]):
             self._look()
         self._path.append(self._simulator.pose.position)
         moved = (self._path[-1] != self._path[-2]).any()
-        self._distances.append(self._distance() if moved else self._distances[-1])
+        if moved:
+            self._measure()
+        else:
+            self._distances.append(self._distances[-1])
+            self._nearest.append(self._nearest[-1])
         reward = self._distances[-2] - self._distances[-1]
         if self._stopped:
-            near = self._distances[-1] < self._radius
+            near = self._distances[-1] < self._radii[self._nearest[-1]]
             reward += self.config.stop_reward if near else self.config.stop_penalty
         truncated = not self._stopped and self._age >= self.config.max_steps
         return self._observe(over=self._stopped or truncated), float(reward), self._stopped, truncated, {}
 
     def render(self) -> np.ndarray | None:
-        """What the agent sees ahead, and beside it a map with its path (blue), the reference (green) and the goal."""
+        """What the agent sees ahead, and beside it a map with its path (blue), the reference (green) and the goals."""
         if self.render_mode is None:
             return None
         scene = self._scenes[self._episode.scene_id]
         if self._map is None or self._map.scene != scene:
             self._map = FloorMap(scene, self._simulator)
         return self._map.draw(
-            self._ahead, self._simulator.pose, self._path, self._reference(), self._goal, self._radius
+            self._ahead, self._simulator.pose, self._path, self._reference(), self._goals, self._radii
         )
 
     def close(self) -> None:
@@ -130,22 +137,25 @@ class VLN(gymnasium.Env[Observation, Any]):
         self._said = [self._voice.silence, *words]
         self._speaker.tell(range(1, len(self._said)))
 
-    def _distance(self) -> float:
-        """Metres on foot to the goal; as the crow flies where there is no way."""
+    def _measure(self) -> None:
+        """Note which goal is the nearest, and its metres on foot; as the crow flies where there is no way to any."""
         here = self._simulator.pose.position
-        distance = self._simulator.geodesic(here, self._goal)
-        if np.isfinite(distance):
-            return distance
-        if len(self._path) == 1:
-            log.warning("in episode %s no way leads to the goal; distances are straight", self._episode.episode_id)
-        return float(np.linalg.norm(here - self._goal))
+        which, distance = nearest_goal(self._simulator, here, self._goals)
+        if not np.isfinite(distance):
+            if not self._distances:
+                log.warning("in episode %s no way leads to the goal; distances are straight", self._episode.episode_id)
+            straight = [float(np.linalg.norm(here - goal)) for goal in self._goals]
+            which, distance = int(np.argmin(straight)), min(straight)
+        self._nearest.append(which)
+        self._distances.append(distance)
 
     def _reference(self) -> Any:
         """Where an expert walked: the ground truth, as in VLN-CE, else along the lines of the file's reference path."""
         truth = self._truth.get(str(self._episode.episode_id))
         if truth is not None:
             return truth.locations
-        corners = self._episode.reference_path or (self._episode.start_position, tuple(self._goal))
+        goal = self._goals[self._nearest[0]]
+        corners = self._episode.reference_path or (self._episode.start_position, tuple(goal))
         return resampled(corners, self.config.forward)
 
     def _look(self) -> None:
@@ -191,11 +201,12 @@ class VLN(gymnasium.Env[Observation, Any]):
             obs["depth"] = self._depth.copy()
         if config.expert:
             idle = self._reading or over
-            obs["expert"] = STOP if idle else self._expert.act(self._simulator, self._goal)
+            obs["expert"] = STOP if idle else self._expert.act(self._simulator, self._goals)
         return obs
 
     def _scores(self) -> Observation:
-        found = score(self._path, self._distances, self._reference(), stopped=self._stopped, radius=self._radius)
+        radii = [self._radii[which] for which in self._nearest]
+        found = score(self._path, self._distances, self._reference(), stopped=self._stopped, radius=radii)
         return {name: np.array(getattr(found, name.removeprefix("log_")), np.float32) for name in LOGS}
 
 

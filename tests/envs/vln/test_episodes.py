@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from dynalang_py.envs.vln.episodes import (
 )
 from dynalang_py.envs.vln.layout import episode_path, ground_truth_path, scene_path, splits
 from dynalang_py.errors import UserError
+from dynalang_py.reading import is_inside
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "vlnce"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the files of R2R-CE are not here")
@@ -154,7 +156,7 @@ def test_the_same_episodes_are_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json.gz", "b.json.gz", "c.json.gz"]
 
 
-numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9)
+numbers = st.floats(-1e6, 1e6) | st.integers(-(10**6), 10**6)
 points = st.tuples(numbers, numbers, numbers)
 
 
@@ -164,7 +166,7 @@ points = st.tuples(numbers, numbers, numbers)
             Episode,
             episode_id=st.uuids().map(str),
             trajectory_id=st.none() | st.integers() | st.text(),
-            scene_id=st.text(min_size=1).map(lambda name: f"s{name}/a.glb"),
+            scene_id=st.text(min_size=1).map(lambda name: f"s{name}/a.glb").filter(is_inside),
             start_position=points,
             start_rotation=st.just((0.0, 0.6, 0.0, 0.8)),
             goals=st.none() | st.lists(st.builds(Goal, position=points, radius=st.none() | st.just(1.5))).map(tuple),
@@ -200,34 +202,102 @@ def test_whatever_is_written_is_read_again(episodes: list[Episode]) -> None:
         ("goals.0.radius", -1, r"goals\[0\].radius must be a length in metres, got -1"),
         ("instruction", "go", "instruction must be an object, got 'go'"),
         ("instruction.instruction_text", 3, "instruction.instruction_text must be text, got 3"),
-        ("instruction.instruction_tokens", [0, 4], "instruction.instruction_tokens must be ids from 0 to 3, got 4"),
-        ("instruction.instruction_tokens", [0, "a"], "instruction.instruction_tokens must be ids from 0 to 3"),
         ("reference_path.1", [0], r"reference_path\[1\] must be three finite numbers, got \[0\]"),
-        ("info.geodesic_distance", "far", "info.geodesic_distance must be a length in metres, got 'far'"),
-        ("trajectory_id", 1.5, "trajectory_id must be a whole number or text, got 1.5"),
+        ("goals.0.radius", 10**400, r"goals\[0\].radius must be a length in metres, got 1000"),
+        ("start_position", [1, 2, 10**400], "start_position must be three finite numbers"),
+        ("start_position", [1, 2, 1e300], r"start_position must be three numbers within ±1,000,000 metres"),
+        ("episode_id", [7], r"episode_id must be a whole number or text, got \[7\]"),
+        ("scene_id", "../../etc/S.glb", "scene_id must be a path below the folder of scenes, relative and without"),
+        ("scene_id", "mp3d/../../S.glb", "scene_id must be a path below"),
+        ("scene_id", "/etc/S.glb", "scene_id must be a path below"),
+        ("scene_id", "..\\S.glb", "scene_id must be a path below"),
+        ("scene_id", "mp3d/S\0.glb", "scene_id must be a path below"),
+        ("scene_id", "a" * 300, "scene_id must be a path below"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_episode_and_file(
     tmp_path: Path, field: str, value: Any, sentence: str
 ) -> None:
     path = put(tmp_path / "x.json.gz", {"episodes": [changed(R2R, field, value)], "instruction_vocab": VOCABULARY})
-    with pytest.raises(UserError, match=rf"x\.json\.gz, episode 7: {sentence}"):
+    name = r"\[7\]" if field == "episode_id" else "7"
+    with pytest.raises(UserError, match=rf"x\.json\.gz, episode {name}: {sentence}"):
         read_episodes(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "note"),
+    [
+        ("instruction.instruction_tokens", [0, 4], "instruction.instruction_tokens must be ids from 0 to 3, got 4"),
+        ("instruction.instruction_tokens", [0, "a"], "instruction.instruction_tokens must be ids from 0 to 3, got"),
+        ("info.geodesic_distance", "far", "info.geodesic_distance must be a length in metres, got 'far'"),
+        ("info.geodesic_distance", 10**400, "info.geodesic_distance must be a length in metres, got 1000"),
+        ("info", [1], "info must be an object, got [1]"),
+        ("trajectory_id", 1.5, "trajectory_id must be a whole number or text, got 1.5"),
+        ("scan", float("nan"), ""),
+        ("reference_path", ..., ""),
+    ],
+)
+def test_what_is_wrong_and_not_needed_closes_no_split(tmp_path: Path, field: str, value: Any, note: str) -> None:
+    content = {"episodes": [changed(R2R, field, value)], "instruction_vocab": VOCABULARY}
+    file = read_episodes(put(tmp_path / "x.json.gz", content))
+    assert len(file.episodes) == 1
+    assert [said.startswith(f"episode 7: {note}") for said in file.notes] == [True] * bool(note)
+    if value == value:  # else it is no JSON that one may write
+        write_episodes(file, tmp_path / "y.json.gz")
+        assert plain(tmp_path / "y.json.gz") == content
+
+
+def test_a_vocabulary_that_nothing_needs_is_let_go_likewise(tmp_path: Path) -> None:
+    content = {"episodes": [R2R], "instruction_vocab": {"word_list": 3}}
+    file = read_episodes(put(tmp_path / "x.json.gz", content))
+    assert (file.words, file.notes) == ((), ("instruction_vocab.word_list must be a list of words, got 3",))
+    write_episodes(file, tmp_path / "y.json.gz")
+    assert plain(tmp_path / "y.json.gz") == content
+
+
+def quaternion(yaw: float, pitch: float = 0.0) -> list[float]:
+    """(x, y, z, w): turned to the left, then tilted backwards, in degrees."""
+    turned, tilted = np.radians(yaw) / 2, np.radians(pitch) / 2
+    (s, c), (t, d) = (np.sin(turned), np.cos(turned)), (np.sin(tilted), np.cos(tilted))
+    return [float(c * t), float(s * d), float(-s * t), float(c * d)]
+
+
+@pytest.mark.parametrize("yaw", [0, 15, 90, 180, -120])
+def test_a_rotation_that_stands_the_agent_on_its_head_is_refused(tmp_path: Path, yaw: float) -> None:
+    x, y, z, w = quaternion(yaw)
+    for fits in ([x, y, z, w], [-x, -y, -z, -w], quaternion(yaw, 30)):
+        read_episodes(put(tmp_path / "x.json.gz", {"episodes": [changed(R2R, "start_rotation", fits)]}))
+    sentence = (
+        r"x\.json\.gz, episode 7: start_rotation must be a quaternion \(x, y, z, w\) by which .* upright.*w given"
+    )
+    for wrong in ([w, x, y, z], quaternion(yaw, 100)):
+        with pytest.raises(UserError, match=sentence):
+            read_episodes(put(tmp_path / "x.json.gz", {"episodes": [changed(R2R, "start_rotation", wrong)]}))
 
 
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("actions.1", 9, r"actions\[1\] must be an action from 0 to 5, got 9"),
         ("locations.0", None, r"locations\[0\] must be three finite numbers, got None"),
-        ("forward_steps", -1, "forward_steps must be a whole number from 0 on, got -1"),
-        ("forward_steps", ..., "forward_steps must be there"),
+        ("locations", [], "locations must be one point at least"),
+        ("locations", ..., "locations must be there"),
     ],
 )
 def test_a_wrong_ground_truth_is_named_likewise(tmp_path: Path, field: str, value: Any, sentence: str) -> None:
     path = put(tmp_path / "x_gt.json.gz", {"12": changed(TRUTH, field, value)})
-    with pytest.raises(UserError, match=rf"x_gt\.json\.gz, episode 12: {sentence}"):
+    with pytest.raises(UserError, match=rf"x_gt\.json\.gz, episode '12': {sentence}"):
         read_ground_truth(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("actions.1", 9), ("forward_steps", -1), ("forward_steps", ...), ("actions", ...)]
+)
+def test_of_ground_truth_only_the_locations_are_needed(tmp_path: Path, field: str, value: Any) -> None:
+    content = {"12": changed(TRUTH, field, value)}
+    truth = read_ground_truth(put(tmp_path / "x_gt.json.gz", content))
+    assert [list(place) for place in truth["12"].locations] == TRUTH["locations"]
+    write_ground_truth(truth, tmp_path / "y_gt.json.gz")
+    assert plain(tmp_path / "y_gt.json.gz") == content
 
 
 def test_ground_truth_keeps_what_it_does_not_know(tmp_path: Path) -> None:
@@ -252,11 +322,16 @@ def no_json(path: Path) -> None:
     path.write_bytes(gzip.compress(b"{"))
 
 
-@pytest.mark.parametrize("spoil", [no_gzip, cut_off, no_json])
+def nested(path: Path) -> None:
+    path.write_bytes(gzip.compress(b'{"episodes": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"))
+
+
+@pytest.mark.parametrize("spoil", [no_gzip, cut_off, no_json, nested])
 def test_a_damaged_file_is_named(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     spoil(tmp_path / "x.json.gz")
-    with pytest.raises(UserError, match=r"x\.json\.gz can't be read as gzipped JSON"):
-        read_episodes(tmp_path / "x.json.gz")
+    for read in (read_episodes, read_ground_truth):
+        with pytest.raises(UserError, match=r"x\.json\.gz (is a damaged gzip file|can't be read as JSON)"):
+            read(tmp_path / "x.json.gz")
 
 
 @pytest.mark.parametrize(
@@ -266,10 +341,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, spoil: Callable[[Path], None]) 
         ({"episode": []}, "is no episode file: it has no list 'episodes'"),
         ({"episodes": [3]}, "episode number 0: it must be an object, got 3"),
         ({"episodes": [R2R, R2R]}, "episode 7: episode_id must be unique"),
-        (
-            {"episodes": [], "instruction_vocab": {"word_list": 3}},
-            "instruction_vocab.word_list must be a list of words",
-        ),
     ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path: Path, content: Any, sentence: str) -> None:

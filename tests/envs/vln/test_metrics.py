@@ -51,6 +51,14 @@ def test_exactly_the_radius_is_not_within_it() -> None:
     assert score(LINE[:2], [6.0, 3.0], LINE, stopped=True, radius=3.5).success == 1.0
 
 
+def test_each_step_has_the_radius_of_the_goal_that_is_nearest_then() -> None:
+    found = score(LINE, [6.0, 3.0, 3.0], LINE, stopped=True, radius=[1.0, 3.5, 1.0])
+    assert (found.success, found.osr) == (0.0, 1.0)
+    found = score(LINE, [6.0, 3.0, 3.0], [*LINE[:2], (6.0, 0.0, 2.0)], stopped=True, radius=[1.0, 1.0, 4.0])
+    assert (found.success, found.osr) == (1.0, 1.0)
+    assert found.ndtw == pytest.approx(np.exp(-2 / (3 * 4)))
+
+
 def test_a_path_shorter_than_the_shortest_gains_nothing() -> None:
     """Who stops at the radius walks less than to the goal itself."""
     assert score(LINE[:2], [6.0, 2.5], LINE, stopped=True).spl == 1.0

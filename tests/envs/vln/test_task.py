@@ -16,7 +16,7 @@ from gymnasium.utils.env_checker import check_env
 from dynalang_py import envs
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import VLNConfig
-from dynalang_py.envs.vln.episodes import FORWARD, LEFT, RIGHT, STOP, read_episodes, write_episodes
+from dynalang_py.envs.vln.episodes import FORWARD, LEFT, RIGHT, STOP, Goal, read_episodes, write_episodes
 from dynalang_py.errors import UserError
 from dynalang_py.tokenizers.closed import Vocabulary
 
@@ -226,6 +226,49 @@ def test_the_expert_arrives(config: VLNConfig) -> None:
         assert obs["log_ne"] < 0.5
         assert obs["log_spl"] > 0.9
         assert obs["log_ndtw"] > 0.7
+
+
+def with_goals(world: Any, data: Path, number: int, *goals: Goal) -> VLNConfig:
+    """One episode of the world, with these goals."""
+    file = read_episodes(world.data / "train" / "train.json.gz")
+    write_episodes(replace(file, episodes=(replace(file.episodes[number], goals=goals),)), data / "train.json.gz")
+    return VLNConfig(data=data, scenes=world.data / "scenes", expert=True, language="none", pause=0)
+
+
+def everything(config: VLNConfig, actions: list[int]) -> list[Any]:
+    """What an episode pays and tells, exactly."""
+    env = envs.make(config)
+    rows = play(env, 0, actions)
+    return [(reward, over, obs["expert"], *(float(obs[name]) for name in LOGS)) for obs, reward, over, *_ in rows]
+
+
+def test_of_several_goals_the_nearest_counts_wherever_it_stands(world: Any, tmp_path: Path) -> None:
+    """From (-2, 1) to (-2, -1). The other goals lie behind the wall: nearer in a straight line, and not on foot."""
+    goal = Goal(position=(-2.0, 0.0, -1.0), radius=0.5)
+    others = [Goal(position=place, radius=9.0) for place in ((0.5, 0.0, 1.5), (0.5, 0.0, -1.5), (3.0, 9.0, 0.0))]
+    told = []
+    for i, goals in enumerate([(goal,), (others[0], goal), (others[2], *others, goal)]):
+        config = with_goals(world, tmp_path / str(i), 1, *goals)
+        told.append([everything(config, [FORWARD] * 8 + [STOP]), everything(config, [LEFT, STOP])])
+    assert told[0] == told[1] == told[2]
+    arrived, stayed = told[0]
+    assert arrived[-1][0] == 1000
+    assert stayed[-1][0] == -10
+    assert arrived[-1][LOGS.index("log_success") + 3] == stayed[-1][LOGS.index("log_success") + 3] + 1 == 1
+
+
+def test_the_nearest_goal_may_change_on_the_way(world: Any, tmp_path: Path) -> None:
+    """From (-2, 1) looking along -z: 0.5 m behind is a goal, 2 m ahead another one; each has its own radius."""
+    behind, ahead = Goal(position=(-2.0, 0.0, 1.5), radius=0.3), Goal(position=(-2.0, 0.0, -1.0), radius=1.0)
+    config = with_goals(world, tmp_path, 1, behind, ahead)
+    rows = everything(config, [FORWARD] * 8)
+    paid = np.cumsum([row[0] for row in rows])
+    straight = [min(0.5 + 0.25 * k, 2 - 0.25 * k) for k in range(1, 9)]
+    assert 0.5 - paid == pytest.approx(straight, abs=0.06)
+    for steps, success in ((0, 0), (3, 0), (4, 0), (5, 1), (8, 1)):
+        assert everything(config, [FORWARD] * steps + [STOP])[-1][3] == success
+    # The expert makes for what is nearest from where it stands.
+    assert [envs.make(config).reset(seed=0)[0]["expert"], rows[1][2], rows[3][2]] == [LEFT, LEFT, FORWARD]
 
 
 def test_agents_do_not_see_the_expert(config: VLNConfig) -> None:
