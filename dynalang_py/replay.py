@@ -3,9 +3,9 @@
 Letters: B batch, T trained steps of a window; a window is `context + T` consecutive steps of one stream.
 
 Every environment slot is a stream with a ring of its own. The steps of a stream are numbered in order; the step with
-serial s lies in row s % ring. What a stream holds is the serial range [tail, head), and those two counters are
-memory-mapped like the data: the tail moves before a row is overwritten and the head after it is complete, so a process
-that is killed leaves a replay that misses at most the step it was writing.
+serial s lies in row s % ring. What a stream holds is the serial range [tail, head), and those two counters are on disk
+like the data: the tail moves before a row is overwritten and the head after it is complete, so a process that is killed
+leaves a replay that misses at most the step it was writing.
 """
 
 import errno
@@ -23,7 +23,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dynalang_py.bounds import Within, check
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, shown
+from dynalang_py.files import check_own
+from dynalang_py.reading import read_json
+from dynalang_py.replay_ends import Ends
 
 Field = tuple[tuple[int, ...], DTypeLike]
 """Shape and dtype of one field of one step."""
@@ -85,8 +88,10 @@ class Replay:
         arrays = {
             name: np.asarray(np.memmap(path / f"{name}.raw", dtype, "r+", shape=shape))
             for name, (shape, dtype) in files.items()
+            if name != "counters"
         }
-        self._tail, self._head = arrays.pop("counters")  # (streams,) each
+        self._ends = Ends(path, streams, self._ring)
+        self._tail, self._head = self._ends.tail, self._ends.head  # (streams,) each
         self._rows = arrays  # (streams * ring, ...) each; a stream's ring is contiguous
         self._every = np.arange(streams)
         self._offset = np.arange(self.window)
@@ -119,7 +124,9 @@ class Replay:
         chosen = self._every if mask is None else np.flatnonzero(mask)
         head = self._head[chosen]
         row = chosen * self._ring + head % self._ring
-        self._tail[chosen] = np.maximum(self._tail[chosen], head + 1 - self._ring)
+        if (head >= self._ring).any():  # rows that are about to be overwritten are given up first
+            self._tail[chosen] = np.maximum(self._tail[chosen], head + 1 - self._ring)
+            self._ends.write()
         # A stream that was cut (a killed run, a dropped episode) must not look as if one episode flowed into the next.
         cut = chosen[step["is_first"][chosen] != 0]
         self._rows["is_last"][cut * self._ring + (self._head[cut] - 1) % self._ring] = True
@@ -128,6 +135,7 @@ class Replay:
             assert value.shape == (self._streams, *shape), f"{name}: {value.shape} is not {(self._streams, *shape)}"
             self._rows[name][row] = value if mask is None else value[chosen]
         self._head[chosen] = head + 1
+        self._ends.write()
         self._cut_windows()
 
     def drop_episode(self, stream: int) -> None:
@@ -142,6 +150,7 @@ class Replay:
         firsts = np.flatnonzero(self._rows["is_first"][rows])
         head = tail + int(firsts[-1]) if firsts.size else tail
         self._head[stream] = head
+        self._ends.write()
         self._shift[stream] += self._ring
         gone = [item for item in self._queue if item[0] == stream and item[1] + self.window > head]
         for item in gone:
@@ -227,10 +236,12 @@ class Replay:
         """Continue the replay below `path` if there is one, else reserve the space for an empty one."""
         layout = {name: [list(shape), dtype.str] for name, (shape, dtype) in self._layout.items()}
         meta = {"streams": self._streams, "steps per stream": self._ring, "fields": layout}
+        check_own(path / "meta.json")
         if (path / "meta.json").exists():
             _check(path, meta, files)
             return
         path.mkdir(parents=True, exist_ok=True)
+        (path / "counters.check").unlink(missing_ok=True)
         for name in files:  # left by a start that was killed half-way; they would count as space that is taken
             (path / f"{name}.raw").unlink(missing_ok=True)
         need = f"replay needs {self.gigabytes:.3g} GB at {path} but only"
@@ -277,9 +288,9 @@ def _check(path: Path, meta: Mapping[str, Any], files: Mapping[str, Field]) -> N
     """Raise UserError naming the first difference between the replay below `path` and the one this run needs."""
     remedy = "Go on with the settings it was made with, or delete the folder to start with an empty replay."
     try:
-        found = json.loads((path / "meta.json").read_text())
+        found = read_json(path / "meta.json")
         old = {"streams": found["streams"], "steps per stream": found["steps per stream"], **found["fields"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{path / 'meta.json'} does not describe a replay. {remedy}") from error
     new = {"streams": meta["streams"], "steps per stream": meta["steps per stream"], **meta["fields"]}
     for name in [*new, *old]:
@@ -289,15 +300,21 @@ def _check(path: Path, meta: Mapping[str, Any], files: Mapping[str, Field]) -> N
             )
     for name, file in files.items():
         raw = path / f"{name}.raw"
+        check_own(raw)
         size = raw.stat().st_size if raw.exists() else 0
         if size != _nbytes(file):
             raise UserError(f"{raw} has {size} bytes instead of {_nbytes(file)}: the replay is damaged. {remedy}")
 
 
 def _describe(name: str, layout: Mapping[str, Any]) -> str:
+    """One entry of a layout in words; one from a file may be anything."""
     if name not in layout:
         return f"no field {name!r}"
-    if isinstance(layout[name], int):
-        return f"{layout[name]} {name}"
-    shape, dtype = layout[name]
-    return f"field {name!r} as {np.dtype(dtype).name} {tuple(shape)}"
+    found = layout[name]
+    if isinstance(found, int):
+        return f"{shown(found)} {name}"
+    try:
+        shape, dtype = found
+        return f"field {name!r} as {np.dtype(dtype).name} {shown(tuple(shape))}"
+    except (ValueError, TypeError):
+        return f"field {name!r} as {shown(found)}"

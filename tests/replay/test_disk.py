@@ -1,6 +1,7 @@
 """Room on the disk, and files that do not fit the run."""
 
 import errno
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -120,8 +121,77 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         make(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "3", "{", "[" * 100_000, '{"streams": 1, "steps per stream": 32, "fields": [1]}'),
+        *(f'{{"streams": {value}, "steps per stream": 32, "fields": {{}}}}' for value in ("[1]", "9" * 4000, '"1"')),
+        *(
+            f'{{"streams": 1, "steps per stream": 32, "fields": {{"image": {value}}}}}'
+            for value in ("3", "null", '"ab"', '[[2, 3], "|O"]', '[[2, 3], "x"]', '[7, "|u1"]', '[[1e400], "|u1"]')
+        ),
+    ],
+)
+def test_a_description_of_other_json_is_refused(tmp_path: Path, text: str) -> None:
+    make(tmp_path)
+    (tmp_path / "meta.json").write_text(text)
+    with pytest.raises(UserError, match=f"{tmp_path}.*delete the folder") as caught:
+        make(tmp_path)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_link_in_a_replay_is_not_written_through(tmp_path: Path) -> None:
+    make(tmp_path / "a")
+    for name in ("image.raw", "counters.raw", "counters.check", "meta.json"):
+        theirs, ours = tmp_path / name, tmp_path / "a" / name
+        ours.rename(theirs)
+        ours.symlink_to(theirs)
+        with pytest.raises(UserError, match=f"{name} is a link"):
+            make(tmp_path / "a")
+        ours.unlink()
+        theirs.rename(ours)
+
+
+def test_a_flipped_bit_of_the_counters_is_mended_from_their_copy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dynalang"), "propagate", True)
+    fill(make(tmp_path, streams=2, capacity=64), range(40), streams=2)
+    for name in ("counters.raw", "counters.check"):
+        path = tmp_path / name
+        whole = path.read_bytes()
+        for bit in range(0, 8 * len(whole), 5):
+            content = bytearray(whole)
+            content[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(content)
+            replay = make(tmp_path, streams=2, capacity=64)
+            assert (replay._tail.tolist(), replay._head.tolist()) == ([8, 8], [40, 40])
+            assert path.read_bytes() == whole
+    assert {record.getMessage() for record in caplog.records} == {
+        f"{tmp_path / 'counters.raw'} is damaged, or was cut off by a kill; going on with its copy"
+    }
+
+
+def test_counters_that_can_not_be_are_refused(tmp_path: Path) -> None:
+    fill(make(tmp_path), range(9))
+    plain, checked = tmp_path / "counters.raw", tmp_path / "counters.check"
+    whole = checked.read_bytes()
+    for content, sentence in ((whole[:-1], "has 31 bytes instead of 32"), (bytes(32), "nor does its copy")):
+        checked.write_bytes(content)
+        with pytest.raises(UserError, match=rf"counters\.(raw|check) is damaged: .*{sentence}; delete the folder"):
+            make(tmp_path)
+    for tail, head in ((0, 33), (-1, 3), (4, 3), (2**62, 2**62 + 1), (0, -5)):
+        checked.unlink()  # of a version that kept no checksum
+        np.array([tail, head]).tofile(plain)
+        with pytest.raises(UserError, match=rf"it counts from \[{tail}\] to \[{head}\], of 32 at most"):
+            make(tmp_path)
+    checked.unlink()
+    np.array([0, 9]).tofile(plain)
+    assert len(make(tmp_path)) == 9
+
+
 def test_a_capacity_below_one_window_per_stream_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"capacity 64 leaves 4 steps to each of 16 .* at least 80"):
         make(tmp_path, streams=16, capacity=64, length=4, context=1)
-    with pytest.raises(ValueError, match=r"replay\.capacity must be at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="capacity must be at least 1, got 0"):
         ReplayConfig(capacity=0)
