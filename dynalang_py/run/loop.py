@@ -1,7 +1,6 @@
 """What training and reading have in common: steps up to a goal, and every so often a row of metrics, a look, a save."""
 
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
 
 import numpy as np
 
@@ -74,11 +73,11 @@ class Loop(ABC):
     def standing(self, speed: float) -> list[str]:
         """Where the run stands, for the live line."""
 
-    def begin(self, stack: ExitStack) -> None:
+    def begin(self) -> None:
         """To be called when all that can fail at the start is done: from here on the folder is a run."""
         configs.save(self.config, self.folder.config)
         resume_at = self.at if self.counters.sessions > 1 else None
-        self.logger = stack.enter_context(Logger(self.folder.metrics, self.folder.events, resume_at))
+        self.logger = Logger(self.folder.metrics, self.folder.events, resume_at)
 
     def stopped(self, error: NonFiniteError) -> UserError:
         """What to tell of a run whose numbers ran away, and where to go on."""

@@ -27,12 +27,12 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], metric: str, baseline: flo
     axes = figure.subplots()
     if baseline is not None:
         axes.axhline(baseline * scale, color=GREY, linestyle="--", linewidth=1.5, label="random policy")
-    train = [row for row in rows if f"episode/{metric}" in row]
+    train = [row for row in rows if row.keys() >= {f"episode/{metric}", "episode/count"}]
     if train:
         values = _column(train, f"episode/{metric}") * scale
         mean = smooth(values, _column(train, "episode/count"))
         axes.plot(_column(train, "step"), mean, color=BLUE, linewidth=2, label=f"training, mean of {WINDOW} episodes")
-    tests = [row for row in rows if f"eval/{metric}" in row]
+    tests = [row for row in rows if row.keys() >= {f"eval/{metric}{end}" for end in ("", "_low", "_high")}]
     if tests:
         steps, values = _column(tests, "step"), _column(tests, f"eval/{metric}") * scale
         reach = [

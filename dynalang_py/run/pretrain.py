@@ -121,7 +121,7 @@ class Pretrainer(Loop):
         if named.is_file() and not list(folder.path.glob("tokenizer.*")):
             shutil.copyfile(named, folder.path / f"tokenizer{''.join(named.suffixes[-2:]) or '.model'}")
         self.stop = stack.enter_context(StopRequest())
-        self.begin(stack)
+        self.begin()
         self.found: dict[str, float] = {}  # at the last look
         self.looked_at = 0
         self.baselines = self._baselines()

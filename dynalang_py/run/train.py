@@ -97,7 +97,7 @@ class Trainer(Loop):
             self.random.rng.bit_generator.state = checkpoint.state["random"]
         self.evaluator = Evaluator(config.env, self.spec, min(config.envs, config.eval_episodes), render=True)
         stack.callback(self.evaluator.close)
-        self.begin(stack)
+        self.begin()
         self.gallery = Gallery(folder, self.logger, vector.vocabulary)
         self.driver = Driver(
             vector,

@@ -144,3 +144,8 @@ def test_a_learning_curve_can_be_drawn_from_whatever_there_is(rows: list[dict[st
 def test_the_running_mean_weighs_rows_by_their_episodes() -> None:
     values, weights = np.array([0.0, 1.0, 1.0]), np.array([50.0, 50.0, 100.0])
     assert pictures.smooth(values, weights, window=100).tolist() == [0.0, pytest.approx(50 / 75), 1.0]
+
+
+def test_rows_that_lack_what_the_curve_needs_are_passed_over() -> None:
+    rows = [{"step": 1, "episode/success": 1}, {"step": 2, "eval/success": 1}, {"step": 3, "minutes": 1}]
+    assert pictures.learning_curve(rows, "success", None, "t").startswith(b"\x89PNG")
