@@ -15,7 +15,7 @@ EXTRAS = {
     # langroom asks for pygame, which it never imports, minigrid for pygame-ce, and both own the folder pygame/. Either
     # serves minigrid; to have one alone, scripts/setup_venv.sh installs langroom without its dependencies.
     "langroom": ["langroom"],
-    "vln": ["trimesh>=4.6", "embreex>=4.4", "scipy>=1.11", "pillow"],
+    "vln": ["trimesh>=4.6", "embreex>=4.4", "scipy>=1.11", "pillow", "DracoPy>=2.0"],
     "text": ["kaldingram"],  # trigrams to compare with
 }
 DEV = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy"]

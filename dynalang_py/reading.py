@@ -22,6 +22,8 @@ MOST_BYTES = 1 << 30
 """What a file that is read whole may hold, packed or unpacked."""
 MOST_PIXELS = 1 << 26
 """What a picture may hold: 8,192 × 8,192."""
+PICTURES = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM", "DDS", "TGA")
+"""Pillow's names of the kinds of pictures that are read. It knows others, and starts a program for one of them."""
 
 
 def user_path(text: str | Path) -> Path:
@@ -119,13 +121,18 @@ def read_json(path: Path, what: str = "the file", most: int = MOST_BYTES) -> Any
     return parse_json(content, f"{what} {path}")
 
 
-def parse_picture(content: bytes, name: str, most: int = MOST_PIXELS) -> Image.Image:
-    """A picture, decoded. Raises UserError for one that is damaged, of no known kind, or larger than `most` pixels."""
+def parse_picture(content: bytes, name: str, most: int = MOST_PIXELS, *, load: bool = True) -> Image.Image:
+    """A picture, decoded; without `load` as soon as somebody asks for its pixels.
+
+    Raises UserError for one that is damaged, of no known kind, or larger than `most` pixels.
+    """
     try:
-        image = Image.open(io.BytesIO(content))
+        Image.init()
+        image = Image.open(io.BytesIO(content), formats=[kind for kind in PICTURES if kind in Image.OPEN])
         if image.width * image.height > most:
             raise UserError(f"{name} is a picture of {image.width:,} x {image.height:,} pixels; {most:,} are allowed")
-        image.load()
+        if load:
+            image.load()
     except UserError:
         raise
     except Image.DecompressionBombError:

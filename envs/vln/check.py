@@ -6,6 +6,7 @@ from typing import get_args
 
 from dynalang_py.envs.vln.episodes import read_episodes, read_ground_truth
 from dynalang_py.envs.vln.layout import episode_path, ground_truth_path, scene_path, splits
+from dynalang_py.envs.vln.scene import inspect as inspect_scene
 from dynalang_py.envs.vln.simulator import Body, Camera, SimulatorName, make_simulator
 from dynalang_py.errors import UserError
 
@@ -19,6 +20,8 @@ class Split:
     scenes: int = 0
     missing: tuple[str, ...] = ()
     """Scene ids whose files aren't there."""
+    unreadable: tuple[str, ...] = ()
+    """What is wrong with scenes that the embree simulator can't draw, a sentence each."""
     has_goals: bool = False
     """Whether all episodes tell where to stop."""
     has_truth: bool = False
@@ -29,7 +32,7 @@ class Split:
     @property
     def usable(self) -> bool:
         """Whether its episodes can be walked and scored."""
-        return bool(self.episodes) and self.has_goals and not self.missing and not self.problem
+        return bool(self.episodes) and self.has_goals and not (self.missing or self.unreadable or self.problem)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ def trouble(split: Split) -> str:
         return "holds no episode"
     if split.missing:
         return f"lacks {len(split.missing)} of {split.scenes} scenes, such as {split.missing[0]}"
+    if split.unreadable:
+        return f"has {len(split.unreadable)} of {split.scenes} scenes that can't be drawn ({split.unreadable[0]})"
     return "" if split.has_goals else "tells no goals"
 
 
@@ -78,23 +83,32 @@ def _split(data: Path, scenes: Path | None, name: str) -> Split:
     except UserError as error:
         return Split(name=name, path=path, problem=str(error))
     wanted = tuple(dict.fromkeys(episode.scene_id for episode in episodes))
+    places = {scene: _place(scene, data, scenes) for scene in wanted}
     return Split(
         name=name,
         path=path,
         episodes=len(episodes),
         scenes=len(wanted),
-        missing=tuple(scene for scene in wanted if not _is_there(scene, data, scenes)),
+        missing=tuple(scene for scene, place in places.items() if place is None),
+        unreadable=tuple(wrong for place in places.values() if place is not None and (wrong := _wrong(place))),
         has_goals=all(episode.goals for episode in episodes),
         has_truth=all(str(episode.episode_id) in known for episode in episodes),
     )
 
 
-def _is_there(scene: str, data: Path, scenes: Path | None) -> bool:
+def _place(scene: str, data: Path, scenes: Path | None) -> Path | None:
     try:
-        scene_path(scene, data, scenes)
+        return scene_path(scene, data, scenes)
     except UserError:
-        return False
-    return True
+        return None
+
+
+def _wrong(scene: Path) -> str:
+    try:
+        inspect_scene(scene)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _without(simulator: str) -> str:

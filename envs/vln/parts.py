@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
+from dynalang_py.envs.contract import require
 from dynalang_py.errors import UserError
 
 WHITE = (255, 255, 255)
@@ -39,6 +39,7 @@ class Part:
 
 def read_other(path: Path) -> list[Part]:
     """A file of whatever kind trimesh reads. Raises UserError for what it can't."""
+    trimesh = require("trimesh", extra="vln", task=f"Scene {path}")
     try:
         loaded = trimesh.load_scene(path, process=False)
         placed = [loaded.graph.get(node) for node in loaded.graph.nodes_geometry]

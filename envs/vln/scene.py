@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynalang_py.envs.vln.atlas import LEVELS, Atlas
+from dynalang_py.envs.vln.gltf import inspect_gltf, read_gltf
 from dynalang_py.envs.vln.parts import Part, read_other
 from dynalang_py.envs.vln.stage import stage_frame
 from dynalang_py.errors import UserError
@@ -63,7 +64,7 @@ def read_scene(path: Path) -> SceneArrays:
         UserError: It can't be read or holds no triangles.
     """
     frame = stage_frame(path)
-    parts = [part for part in read_other(path) if len(part.triangles)]
+    parts = [part for part in (read_gltf(path) if _is_gltf(path) else read_other(path)) if len(part.triangles)]
     count = sum(len(part.triangles) for part in parts)
     if not count:
         raise UserError(f"Scene {path} holds no triangles.")
@@ -73,6 +74,19 @@ def read_scene(path: Path) -> SceneArrays:
         return _arrays(parts, frame)
     except UserError as error:
         raise UserError(f"Scene {path} can't be read: {error}.") from error
+
+
+def inspect(path: Path) -> None:
+    """Look whether a scene can be read, without the pixels of its pictures. Raises UserError as `read_scene` does."""
+    stage_frame(path)
+    if _is_gltf(path):
+        inspect_gltf(path)
+    elif not path.is_file():
+        raise UserError(f"Scene {path} does not exist.")
+
+
+def _is_gltf(path: Path) -> bool:
+    return path.suffix.lower() in (".glb", ".gltf")
 
 
 def _arrays(parts: list[Part], frame: NDArray[np.float64]) -> SceneArrays:
@@ -98,7 +112,10 @@ def _arrays(parts: list[Part], frame: NDArray[np.float64]) -> SceneArrays:
             tints[rows] = tint
         faces[rows] = part.triangles + corners
         matrix = frame @ part.matrix
-        vertices.append((part.positions @ matrix[:, :3].T + matrix[:, 3]).astype(np.float32))
+        with np.errstate(over="ignore", invalid="ignore"):
+            vertices.append((part.positions @ matrix[:, :3].T + matrix[:, 3]).astype(np.float32))
+        if not np.isfinite(vertices[-1]).all():
+            raise UserError("it has corners farther away than 32 bits can tell")
         corners += len(part.positions)
     wraps = np.array(atlas.wraps, np.int32)
     return SceneArrays(
