@@ -57,7 +57,8 @@ def inspect(data: Path, scenes: Path | None) -> Report:
     names = splits(data)
     if not names:
         episode_path(data, "train")  # tells what is missing
-    found = tuple(_split(data, scenes, name) for name in names)
+    seen: dict[Path, str] = {}  # splits share scenes
+    found = tuple(_split(data, scenes, name, seen) for name in names)
     return Report(splits=found, simulators={name: _without(name) for name in get_args(SimulatorName)})
 
 
@@ -74,7 +75,8 @@ def trouble(split: Split) -> str:
     return "" if split.has_goals else "tells no goals"
 
 
-def _split(data: Path, scenes: Path | None, name: str) -> Split:
+def _split(data: Path, scenes: Path | None, name: str, seen: dict[Path, str]) -> Split:
+    """seen: what is wrong with scenes that have been looked at, to be added to."""
     path = episode_path(data, name)
     truth = ground_truth_path(path)
     try:
@@ -84,13 +86,17 @@ def _split(data: Path, scenes: Path | None, name: str) -> Split:
         return Split(name=name, path=path, problem=str(error))
     wanted = tuple(dict.fromkeys(episode.scene_id for episode in episodes))
     places = {scene: _place(scene, data, scenes) for scene in wanted}
+    there = [place for place in places.values() if place is not None]
+    for place in there:
+        if place not in seen:
+            seen[place] = _wrong(place)
     return Split(
         name=name,
         path=path,
         episodes=len(episodes),
         scenes=len(wanted),
         missing=tuple(scene for scene, place in places.items() if place is None),
-        unreadable=tuple(wrong for place in places.values() if place is not None and (wrong := _wrong(place))),
+        unreadable=tuple(seen[place] for place in there if seen[place]),
         has_goals=all(episode.goals for episode in episodes),
         has_truth=all(str(episode.episode_id) in known for episode in episodes),
     )

@@ -1,12 +1,15 @@
 """How the file of a scene lies: habitat-sim's rule for the axes of what it opens."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, shown
+from dynalang_py.reading import is_finite, read_json
+
+PLAIN = {"scale": ([1, 1, 1],), "units_to_meters": (1,), "origin": ([0, 0, 0],)}
+"""What else would move a stage, and the values of it that don't."""
 
 
 def stage_file(scene: Path) -> Path:
@@ -21,20 +24,29 @@ def stage_frame(scene: Path) -> NDArray[np.float64]:
     NAME.glb, its "up" and "front" say how it lies ([0, 1, 0] and [0, 0, −1] if they are not there).
 
     Raises:
-        UserError: The stage configuration can't be read, or tells no axes.
+        UserError: The stage configuration can't be read, tells no axes, or wants more than another orientation.
     """
-    up, front = [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]
     config = stage_file(scene)
     if config.is_file():
-        try:
-            said = json.loads(config.read_text("utf-8"))
-            up, front = said.get("up", up), said.get("front", front)
-            given = np.array([up, front], np.float64)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise UserError(f"{config} can't be read as a stage configuration: {error}.") from error
-        if given.shape != (2, 3) or not np.allclose(given @ given.T, np.eye(2), atol=1e-3):
-            raise UserError(f"{config}: up {up} and front {front} must be unit vectors at right angles.")
-        return np.array([np.cross(given[1], given[0]), given[0], -given[1]])
-    if scene.suffix.lower() == ".glb":
-        up, front = [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]
-    return np.array([np.cross(front, up), up, np.negative(front)])
+        up, front = _axes(config)
+    elif scene.suffix.lower() == ".glb":
+        up, front = np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
+    else:
+        up, front = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, -1.0])
+    return np.array([np.cross(front, up), up, -front])
+
+
+def _axes(config: Path) -> NDArray[np.float64]:
+    """(2, 3) up and front, as a stage configuration says."""
+    said = read_json(config, "Stage configuration")
+    if not isinstance(said, dict):
+        raise UserError(f"{config} is no stage configuration: it holds {shown(said)}; it must be an object.")
+    for key, values in PLAIN.items():
+        if key in said and said[key] not in values:
+            raise UserError(f"{config}: {key} is {shown(said[key])}; it can only be {values[0]}.")
+    up, front = said.get("up", [0.0, 1.0, 0.0]), said.get("front", [0.0, 0.0, -1.0])
+    if all(isinstance(axis, list) and len(axis) == 3 and all(map(is_finite, axis)) for axis in (up, front)):
+        given = np.array([up, front], np.float64)
+        if np.abs(given).max() < 2 and np.allclose(given @ given.T, np.eye(2), atol=1e-3):
+            return given
+    raise UserError(f"{config}: up {shown(up)} and front {shown(front)} must be unit vectors at right angles.")

@@ -1,14 +1,19 @@
 """A house to walk in: two rooms and a doorway between them, with episodes in VLN-CE's format."""
 
+import base64
 import importlib.util
+import io
 import json
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from dynalang_py.envs.vln.episodes import Episode, EpisodeFile, Goal, Instruction, write_episodes
 from dynalang_py.envs.vln.habitat import VARIABLE, Habitat
@@ -95,3 +100,77 @@ def habitat() -> None:
         if VARIABLE in os.environ:
             raise
         pytest.skip(str(error))
+
+
+class Gltf:
+    """A glTF document that is being built: `json` may be changed at will until it is written."""
+
+    KINDS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
+    TYPES = ("", "SCALAR", "VEC2", "VEC3", "VEC4")
+    CORNERS = ((0, 0, 0), (2, 0, 0), (2, 1, 0), (0, 1, 0))
+    """Of a wall: bottom left, bottom right, top right, top left."""
+    UV = ((0, 1), (1, 1), (1, 0), (0, 0))
+    ORDER = (0, 1, 2, 0, 2, 3)
+
+    def __init__(self) -> None:
+        self.json: dict[str, Any] = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}]}
+        self.bytes = b""
+
+    def add(self, kind: str, **values: Any) -> int:
+        self.json.setdefault(kind, []).append(values)
+        return len(self.json[kind]) - 1
+
+    def view(self, content: bytes, **values: Any) -> int:
+        start = len(self.bytes)
+        self.bytes += content + bytes(-len(content) % 4)
+        return self.add("bufferViews", buffer=0, byteOffset=start, byteLength=len(content), **values)
+
+    def accessor(self, rows: ArrayLike, kind: str = "float32", **values: Any) -> int:
+        array: NDArray[Any] = np.asarray(rows, kind)
+        array = array[:, None] if array.ndim == 1 else array
+        shape: dict[str, Any] = {"componentType": 5120 + self.KINDS.index(kind), "count": len(array)}
+        shape |= {"bufferView": self.view(array.tobytes()), "type": self.TYPES[array.shape[1]]}
+        return self.add("accessors", **(shape | values))
+
+    def wall(self, **primitive: Any) -> dict[str, Any]:
+        """Node 0 with mesh 0. Returns its primitive, to be changed."""
+        made = {"attributes": {"POSITION": self.accessor(self.CORNERS)}, "indices": self.accessor(self.ORDER, "uint16")}
+        made |= primitive
+        self.add("nodes", mesh=self.add("meshes", primitives=[made]))
+        return made
+
+    def textured(self, *pixels: tuple[int, ...], **info: Any) -> dict[str, Any]:
+        """A wall with material 0, whose picture is one row of pixels. Returns its primitive."""
+        made = self.wall(material=0)
+        made["attributes"]["TEXCOORD_0"] = self.accessor(self.UV)
+        texture = self.add("textures", source=self.add("images", bufferView=self.view(self.png(*pixels))))
+        self.add("materials", pbrMetallicRoughness={"baseColorTexture": {"index": texture, **info}})
+        return made
+
+    @staticmethod
+    def png(*pixels: tuple[int, ...], kind: str = "png") -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(np.array([pixels], np.uint8)).save(file, kind, **({"lossless": True} if kind == "webp" else {}))
+        return file.getvalue()
+
+    def save(self, path: Path) -> Path:
+        """As .glb, or as .gltf with its buffer in it; y up."""
+        path.with_name(f"{path.stem}.stage_config.json").write_text(json.dumps({"up": [0, 1, 0], "front": [0, 0, -1]}))
+        buffer: dict[str, Any] = {"byteLength": len(self.bytes)}
+        if path.suffix == ".gltf":
+            buffer["uri"] = "data:application/octet-stream;base64," + base64.b64encode(self.bytes).decode()
+        text = json.dumps({"buffers": [buffer], **self.json})
+        path.write_bytes(text.encode() if path.suffix == ".gltf" else self.packed(text.encode(), self.bytes))
+        return path
+
+    @staticmethod
+    def packed(text: bytes, content: bytes) -> bytes:
+        """A GLB file."""
+        text += b" " * (-len(text) % 4)
+        chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(content), b"BIN\0") + content
+        return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+@pytest.fixture
+def gltf() -> Gltf:
+    return Gltf()
