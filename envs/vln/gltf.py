@@ -263,14 +263,15 @@ def _unpacked(primitive: Item, attributes: Item) -> dict[str, Numbers]:
     decoder = require("DracoPy", extra="vln", task=f"Scene {file.path}: {DRACO}")
     try:
         mesh = decoder.decode(bytes(file.view(draco.other("bufferViews", "bufferView"))))
-        by_id = {found["unique_id"]: found["data"] for found in mesh.attributes}
+        by_id = {one["unique_id"]: one["data"] for one in mesh.attributes}
         faces = np.asarray(mesh.faces, np.int64).reshape(-1, 3)
     except UserError:
         raise
     except Exception as error:  # the decoder's own
         raise primitive.wrong(f"holds damaged Draco data: {str(error) or type(error).__name__}") from error
-    found = {name: by_id.get(packed.integer(name)) for name in packed.values}
-    missing = [name for name, rows in found.items() if rows is None]
-    if missing:
-        raise draco.wrong(f"names {missing[0]}, which its data lack")
-    return {**found, "faces": faces}
+    found = {"faces": faces}
+    for name in packed.values:
+        if (rows := by_id.get(packed.integer(name))) is None:
+            raise draco.wrong(f"names {name}, which its data lack")
+        found[name] = rows
+    return found

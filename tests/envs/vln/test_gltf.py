@@ -33,8 +33,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "s.glb"
 
 
-def assert_wall(arrays: SceneArrays, **tolerance: float) -> None:
-    np.testing.assert_allclose(corners(arrays), WALL, **{"atol": 1e-6, **tolerance})
+def assert_wall(arrays: SceneArrays, atol: float = 1e-6) -> None:
+    np.testing.assert_allclose(corners(arrays), WALL, atol=atol)
 
 
 @pytest.mark.parametrize("name", ["s.glb", "s.gltf", "s.GLB"])
@@ -141,6 +141,13 @@ def test_lists_strips_and_fans(
 def test_what_no_ray_can_hit_is_refused(gltf: Any, path: Path, mode: int, name: str) -> None:
     gltf.wall(mode=mode)
     with pytest.raises(UserError, match=rf"s\.glb can't be read: mesh 0's primitive 0 draws {name} \(mode {mode}\)"):
+        read(gltf, path)
+
+
+def test_a_scene_of_nothing(gltf: Any, path: Path) -> None:
+    gltf.wall()
+    gltf.json["scenes"] = [{}]
+    with pytest.raises(UserError, match=r"^Scene .*s\.glb holds no triangles\.$"):
         read(gltf, path)
 
 
