@@ -46,7 +46,7 @@ class Face:
         names = {name: None for summary in columns.values() for name in summary}
         cells = [intervals([summary.get(name) for name in names]) for summary in columns.values()]
         for name, *row in zip(names, *cells, strict=True):
-            table.add_row(name.replace("_", " "), *row)
+            table.add_row(Text(name.replace("_", " ")), *row)
         width = self.console.measure(table, options=self.console.options.update(max_width=10_000)).maximum
         if len(columns) > 1 and width > self.console.width:
             for policy, summary in columns.items():  # a narrow terminal gets them below each other

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import takewhile
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,6 +21,7 @@ from dynalang_py.config import Device
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import EnvConfig
 from dynalang_py.errors import UserError
+from dynalang_py.reading import is_finite, read_json
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run import film
 from dynalang_py.run.build import build_agent
@@ -36,6 +39,8 @@ ATTEMPTS = 3
 
 Summary = dict[str, dict[str, float]]
 """Name of a number → its mean, 95 % interval (low, high) and how many episodes it applies to."""
+
+_ENTRY = {"mean", "low", "high", "episodes"}
 
 EPISODES = 100
 """Of `dynalang eval`, where the world has no fixed number of them."""
@@ -113,7 +118,6 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
         face.say("Stopped before the first episode had ended; nothing is kept.")
         raise KeyboardInterrupt
     summary = summarise(found.episodes)
-    stem = folder.eval / f"{datetime.now():%Y%m%d-%H%M%S}-{options.policy}"
     result: dict[str, Any] = {
         "run": str(folder.path),
         "step": step,
@@ -124,19 +128,11 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     }
     if stopped:
         result["stopped"] = {"asked": count, "played": played}
-    episodes = {"episodes": found.episodes} | ({"later": found.later} if stopped else {})
-    files.write(stem.with_suffix(".json"), json.dumps({**result, **episodes}, indent=1))
-    result["results"] = str(stem.with_suffix(".json"))
-    if found.movies:
-        files.write(stem.with_suffix(".gif"), film.episodes(found.movies))
-        result["video"] = str(stem.with_suffix(".gif"))
-    if options.json:
-        print(json.dumps(result))
-    else:
+    if not options.json:
         columns: dict[str, Summary] = {options.policy: summary}
-        baseline = folder.eval / "random.json"
-        if options.policy == "agent" and options.env == saved.env and baseline.exists():
-            columns["random policy"] = json.loads(baseline.read_text())["summary"]
+        baseline = load_summary(folder.eval / "random.json")
+        if options.policy == "agent" and options.env == saved.env and baseline:
+            columns["random policy"] = baseline
         episodes_played = f"{played} of {count} episodes; stopped" if stopped else f"{count} episodes"
         face.results(f"{told(options.env)}, {episodes_played}, mean and 95 % interval", columns)
         if found.later:
@@ -144,10 +140,41 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
                 f"{len(found.later)} more had ended, but stand in the file alone, as `later`: "
                 "the short ones end first, so with them the table would not be about all."
             )
-        face.say("\n".join(f"{name:8} {result[name]}" for name in ("results", "video") if name in result))
+    episodes = {"episodes": found.episodes} | ({"later": found.later} if stopped else {})
+    kept = _keep(folder.eval / f"{datetime.now():%Y%m%d-%H%M%S}-{options.policy}.json", result | episodes, found.movies)
+    result |= kept
+    if options.json:
+        print(json.dumps(result))
+    elif kept:
+        face.say("\n".join(f"{name:8} {path}" for name, path in kept.items()))
     if stopped:
         raise KeyboardInterrupt
     return result
+
+
+def _keep(path: Path, result: Mapping[str, Any], movies: Sequence[Movie]) -> dict[str, str]:
+    """Save what can be saved, and return where; what was played is worth telling on a disk that takes nothing, too."""
+    kept = {}
+    try:
+        path = files.write_new(path, json.dumps(result, indent=1))
+        kept["results"] = str(path)
+        if movies:
+            kept["video"] = str(files.write_new(path.with_suffix(".gif"), film.episodes(movies)))
+    except OSError as error:
+        print(f"dynalang: {error.filename} could not be written: {error.strerror}", file=sys.stderr)
+    return kept
+
+
+def load_summary(path: Path) -> Summary | None:
+    """The summary that an evaluation left in a file; None where there is no file, or one of other things."""
+    if not path.exists():
+        return None
+    try:
+        found = read_json(path)["summary"]
+        whole = all(set(entry) >= _ENTRY and all(map(is_finite, entry.values())) for entry in found.values())
+    except (UserError, KeyError, TypeError, AttributeError):
+        return None
+    return found if whole and found else None
 
 
 def told(env: EnvConfig) -> str:

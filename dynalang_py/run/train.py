@@ -21,7 +21,7 @@ from dynalang_py.run.console import Face, duration
 from dynalang_py.run.counters import Counters
 from dynalang_py.run.driver import Driver, GreedyPolicy, GuidedPolicy, RandomPolicy
 from dynalang_py.run.episodes import Episode, means
-from dynalang_py.run.evaluate import FIRST_SEED, Evaluator, Summary, summarise
+from dynalang_py.run.evaluate import FIRST_SEED, Evaluator, Summary, load_summary, summarise
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.gallery import Gallery
 from dynalang_py.run.loop import Loop
@@ -218,8 +218,7 @@ class Trainer(Loop):
     def _baseline(self) -> Summary:
         """What the random policy reaches in the episodes of the evaluations; measured once per run."""
         path, episodes = self.folder.eval / "random.json", self.config.baseline_episodes
-        if path.exists():
-            known: Summary = json.loads(path.read_text())["summary"]
+        if known := load_summary(path):
             return known
         if not episodes:
             return {}

@@ -1,8 +1,11 @@
 import itertools
 import json
 import os
+import re
+import resource
 import shutil
 import signal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.envs import DummyConfig
 from dynalang_py.envs.dummy import Dummy
 from dynalang_py.errors import UserError
+from dynalang_py.run import evaluate
 from dynalang_py.run.driver import RandomPolicy
 from dynalang_py.run.episodes import means
 from dynalang_py.run.evaluate import Evaluation, Evaluator, interval, summarise
@@ -144,6 +148,73 @@ def test_ctrl_c_before_an_episode_ended_keeps_nothing(
     assert out == ""
     assert "Stopped before the first episode had ended" in err
     assert set((finished[0] / "eval").iterdir()) == before
+
+
+def _copied(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    shutil.copytree(finished[0], tmp_path / "debug", ignore=shutil.ignore_patterns("replay", "events", "pictures"))
+    return tmp_path / "debug"
+
+
+def test_evaluations_of_one_second_are_kept_side_by_side(
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Stopped":
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr(evaluate, "datetime", Stopped)
+    run = _copied(finished, tmp_path)
+    for seed in (1, 2, 3):
+        call = ["eval", str(run), "--episodes", "1", "--policy", "random", "--seed", str(seed), "--video", "1"]
+        assert cli.main(call) == 0
+    kept = {path.name: path for path in (run / "eval").glob("20260102-030405*")}
+    stems = [f"20260102-030405-random{end}" for end in ("", "-2", "-3")]
+    assert kept.keys() == {f"{stem}{kind}" for stem in stems for kind in (".json", ".gif")}
+    seeds = [json.loads(kept[f"{stem}.json"].read_text())["episodes"][0]["seed"] for stem in stems]
+    assert seeds == [1, 2, 3]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_can_not_be_saved_is_printed_all_the_same(
+    finished: tuple[Path, str], tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _copied(finished, tmp_path)
+    before = {path.name for path in (run / "eval").iterdir()}
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, old[1]))  # root may write where nobody may
+    try:
+        assert cli.main(["eval", str(run), "--episodes", "2", "--policy", "random", *options]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    out, err = capsys.readouterr()
+    assert "return" in (json.loads(out)["summary"] if options else out)
+    assert re.fullmatch(rf"dynalang: {run}/eval/\S+-random\.json could not be written: File too large\n", err)
+    assert {path.name for path in (run / "eval").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", "3", "[" * 100_000, '{"summary": 3}', '{"summary": []}', '{"summary": {"return": {}}}'),
+        '{"summary": {"return": {"mean": "x", "low": 0, "high": 0, "episodes": 1}}}',
+        '{"summary": {"return": {"mean": 1e999, "low": 0, "high": 0, "episodes": 1}}}',
+    ],
+)
+def test_a_baseline_of_other_things_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "random.json").write_text(text)
+    assert evaluate.load_summary(tmp_path / "random.json") is None
+    assert evaluate.load_summary(tmp_path / "nowhere.json") is None
+
+
+def test_a_baseline_with_strange_names_is_shown_as_it_is(
+    finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _copied(finished, tmp_path)
+    entry = {"mean": 1, "low": 0, "high": 2, "episodes": 3}
+    (run / "eval" / "random.json").write_text(json.dumps({"summary": {"[/b]": entry}}))
+    assert cli.main(["eval", str(run), "--episodes", "2"]) == 0
+    assert "[/b]" in capsys.readouterr().out
 
 
 def test_a_world_that_breaks_is_made_anew_and_its_episode_played_again(
