@@ -31,7 +31,7 @@ setup(
     package_dir=FOLDERS,
     package_data={
         "dynalang_py": ["py.typed"],
-        "dynalang_py.kernels": ["*.cpp"],
+        "dynalang_py.kernels": ["*.cpp", "*.h"],
         "dynalang_py.tokenizers": ["assets/*"],
     },
     entry_points={"console_scripts": ["dynalang = dynalang_py.cli:main"]},

@@ -5,8 +5,10 @@ else made may hold one that leads anywhere.
 """
 
 import errno
+import functools
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -18,8 +20,30 @@ _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def user_cache() -> Path:
-    """The user's folder for what can be made or fetched again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dynalang_py"
+    """The user's folder for what can be made or fetched again; where there is none that can be written, one in the
+    folder of temporary files that only this user reads and writes."""
+    try:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+        folder = home / "dynalang_py"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except (OSError, RuntimeError):  # no such place; no home
+        pass
+    return _private_folder()
+
+
+@functools.cache
+def _private_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"dynalang_py-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="dynalang_py-"))
+    private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return folder if private else Path(tempfile.mkdtemp(prefix="dynalang_py-"))
 
 
 def check_own(path: Path, *, folder: bool = False) -> None:

@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,37 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     files.write_new(path, "ours")
     files.write(path, "ours")
     assert theirs.read_text() == "keep me"
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize("cache", ["", "relative", "/dev/null", "/proc/nothing"])
+def test_without_a_cache_there_is_a_private_folder(cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.setattr(Path, "home", _no_home)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    files._private_folder.cache_clear()
+    folder = files.user_cache()
+    assert folder == tmp_path / f"dynalang_py-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert files.user_cache() == folder
+    # One that others may have filled, or that leads elsewhere, is not taken.
+    folder.chmod(0o777)
+    files._private_folder.cache_clear()
+    other = files.user_cache()
+    assert other != folder
+    assert other.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    folder.symlink_to(other)
+    files._private_folder.cache_clear()
+    assert files.user_cache() not in (folder, other)
+    files._private_folder.cache_clear()
+
+
+def test_the_cache_is_made_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "deep" / "cache"))
+    assert files.user_cache() == tmp_path / "deep" / "cache" / "dynalang_py"
+    assert files.user_cache().is_dir()

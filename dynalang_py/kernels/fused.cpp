@@ -1,161 +1,46 @@
-// What stands between two matrix products, in one pass over memory each. kernels/fused.py compiles and explains it.
+// What stands between two matrix products, in one pass over memory each. kernels/native.py compiles it, fused.py
+// explains it.
 //
 // Numbers come as float or bfloat16 (a flag says which) and are computed with as float, as many at a time as the
-// machine's registers hold, in the vector types of GCC and Clang. Rows are shared out among threads in the order they
+// machine's registers hold (vectors.h). Rows are shared out among threads in the order they
 // lie in, so that the same number of threads gives the same sums.
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
-#ifdef __AVX512F__
-#include <immintrin.h>
+#include "vectors.h"
+
+#ifdef THREADS
+extern "C" {
+void GOMP_parallel(void (*)(void*), void*, unsigned, unsigned);
+int omp_get_thread_num();
+int omp_get_num_threads();
+}
 #endif
 
 namespace {
-
-#if defined(__AVX512F__)
-#define EVERY_LANE 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-constexpr int64_t LANES = 16;
-#elif defined(__AVX2__)
-#define EVERY_LANE 0, 1, 2, 3, 4, 5, 6, 7
-constexpr int64_t LANES = 8;
-#else
-#define EVERY_LANE 0, 1, 2, 3
-constexpr int64_t LANES = 4;
-#endif
-
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef uint32_t Bits __attribute__((vector_size(4 * LANES)));
-typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
-
-constexpr Whole LANE = {EVERY_LANE};
-
-struct bfloat16 {
-    uint16_t bits;
-};
 
 template <int64_t SIZE>
 struct Block {
     char bytes[SIZE];
 };
 
-// bfloat16 is the upper half of a float. Compilers that know no better instruction for it than they find themselves
-// take several; narrowing rounds to the nearest, ties to even.
-inline Floats widened(Halves x) {
-#ifdef __AVX512F__
-    return (Floats)(_mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)x) << 16);
-#else
-    return (Floats)(__builtin_convertvector(x, Bits) << 16);
-#endif
-}
-
-inline Halves narrowed(Floats x) {
-#ifdef __AVX512BF16__
-    return (Halves)_mm512_cvtneps_pbh((__m512)x);
-#else
-    Bits bits = (Bits)x;
-    return __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, Halves);
-#endif
-}
-
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// The next numbers of a row, a register full of them, or the `left` ones it still has and zeros.
-inline Floats load(const float* from, int64_t left) {
-    Floats x = {};
-    std::memcpy(&x, from, smaller(left, LANES) * 4);
-    return x;
-}
-
-inline Floats load(const bfloat16* from, int64_t left) {
-    Halves x = {};
-    std::memcpy(&x, from, smaller(left, LANES) * 2);
-    return widened(x);
-}
-
-inline void store(float* to, Floats x, int64_t left) { std::memcpy(to, &x, smaller(left, LANES) * 4); }
-
-inline void store(bfloat16* to, Floats x, int64_t left) {
-    Halves rounded = narrowed(x);
-    std::memcpy(to, &rounded, smaller(left, LANES) * 2);
-}
-
-// Calls body(i, left) for each register full of a row's numbers; what is left is a constant but for the last few.
+// Calls body(i) for so many i, shared out among the threads that PyTorch uses too. Asked for by their own name: with
+// pragmas, Clang would bring a second library of threads, and the two would wait for each other.
 template <typename Body>
-inline void each(int64_t width, Body body) {
-    int64_t i = 0;
-    for (; i + LANES <= width; i += LANES) body(i, std::integral_constant<int64_t, LANES>{});
-    if (i < width) body(i, width - i);
-}
-
-// From each lane the number that lies in another.
-inline Floats moved(Floats x, Whole from) {
-#ifdef __clang__
-    Floats y;
-    for (int64_t i = 0; i < LANES; i++) y[i] = x[from[i]];
-    return y;
-#else
-    return __builtin_shuffle(x, from);
+void in_threads(int64_t count, int threads, Body body) {
+    auto work = [&](int64_t part, int64_t parts) {
+        int64_t end = count * (part + 1) / parts;
+        for (int64_t i = count * part / parts; i < end; i++) body(i);
+    };
+#ifdef THREADS
+    using Work = decltype(work);
+    auto go = [](void* work) { (*static_cast<Work*>(work))(omp_get_thread_num(), omp_get_num_threads()); };
+    if (threads > 1) return GOMP_parallel(go, &work, threads, 0);
 #endif
+    work(0, 1);
 }
-
-inline float sum(Floats x) {
-    for (int step = LANES / 2; step; step /= 2) x += moved(x, LANE ^ step);
-    return x[0];
-}
-
-inline float largest(Floats x) {
-    for (int step = LANES / 2; step; step /= 2) {
-        Floats y = moved(x, LANE ^ step);
-        x = x > y ? x : y;
-    }
-    return x[0];
-}
-
-// Each number and all before it.
-inline Floats running(Floats x) {
-    for (int step = 1; step < LANES; step *= 2) {
-        Floats before = moved(x, (LANE - step) & int(LANES - 1));
-        x += LANE >= step ? before : Floats{};
-    }
-    return x;
-}
-
-// Zeros for the numbers that are left of a row, and a value for those that are none.
-inline Floats beyond(int64_t left, float value) {
-    return LANE >= int(left) ? value + Floats{} : Floats{};
-}
-
-// e^x to six digits, as 2^whole · 2^rest with a rest between 0 and 1. NaN stays NaN.
-inline Floats power(Floats x) {
-    Floats turns = x * 1.44269504f;
-#ifdef __AVX512DQ__
-    Floats rest = (Floats)_mm512_maskz_reduce_ps(0xffff, (__m512)turns, _MM_FROUND_TO_NEG_INF);  // 0 for infinity
-#else
-    turns = turns < -125.0f ? -125.0f + Floats{} : turns;
-    turns = turns > 125.0f ? 125.0f + Floats{} : turns;
-    constexpr float ROUND = 12582912.0f;  // 1.5 · 2²³: adding it leaves no room for a fraction
-    Floats whole = (turns - 0.5f + ROUND) - ROUND;
-    Floats rest = turns - whole;
-#endif
-    Floats p = 1.86713e-3f * rest + 9.017031e-3f;  // of degree 5 and 1 at 0, with the least relative error
-    p = p * rest + 5.5799913e-2f;
-    p = p * rest + 2.4016444e-1f;
-    p = p * rest + 6.931513e-1f;
-    p = p * rest + 1.0f;
-#ifdef __AVX512DQ__
-    return (Floats)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)turns);  // which takes the whole of it
-#else
-    return (Floats)((Whole)p + (__builtin_convertvector(whole, Whole) << 23));
-#endif
-}
-
-inline Floats sigmoid(Floats x) { return 1.0f / (1.0f + power(-x)); }
-
-inline Floats tanh(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
 constexpr int64_t CHUNK = 256;  // rows whose slopes are summed before they join the sum of all: fewer roundings
 
@@ -174,9 +59,8 @@ template <bool centred, typename T>
 void norm_silu(const T* x, const float* scale, const float* offset, T* y, float* stats, int64_t rows, int64_t width,
                int64_t doubling, float epsilon, int threads) {
     int64_t group = together(width);
-#pragma omp parallel for num_threads(threads)
-    for (int64_t start = 0; start < rows; start += group) {
-        int64_t end = smaller(start + group, rows);
+    in_threads((rows + group - 1) / group, threads, [&](int64_t part) {
+        int64_t start = part * group, end = smaller(start + group, rows);
         for (int64_t row = start; row < end; row++) {
             const T* in = x + row * width;
             float mean = 0;
@@ -188,7 +72,7 @@ void norm_silu(const T* x, const float* scale, const float* offset, T* y, float*
             Floats squares = {};
             each(width, [&](int64_t i, auto left) {
                 Floats away = load(in + i, left) - mean;
-                if (centred) away = LANE < int(left) ? away : Floats{};  // the zeros behind a row are not of it
+                if (centred) away = inside(left, away);  // the zeros behind a row are not of it
                 squares += away * away;
             });
             stats[2 * row] = mean;
@@ -204,15 +88,14 @@ void norm_silu(const T* x, const float* scale, const float* offset, T* y, float*
                 store(out + i, n * sigmoid(n), left);
             });
         }
-    }
+    });
 }
 
 // sums: per thread the slopes of scale and offset, and room for three rows; zeros at first.
 template <bool centred, typename T>
 void norm_silu_back(const T* x, const float* scale, const float* offset, const float* stats, const T* slope, T* out,
                     float* sums, int64_t rows, int64_t width, int64_t doubling, int threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int thread = 0; thread < threads; thread++) {
+    in_threads(threads, threads, [&](int64_t thread) {
         float* total = sums + 5 * width * thread;
         float *scales = total + 2 * width, *offsets = scales + width, *inner = offsets + width;
         int64_t end = rows * (thread + 1) / threads;
@@ -225,6 +108,7 @@ void norm_silu_back(const T* x, const float* scale, const float* offset, const f
                 Floats along = {}, level = {};
                 each(width, [&](int64_t i, auto left) {
                     Floats normed = (load(in + i, left) - mean) * inverse, slant = load(scale + i, left);
+                    if (centred) normed = inside(left, normed);  // which may be infinite behind a row of huge numbers
                     Floats n = normed * slant;
                     if (centred) n += load(offset + i, left);
                     Floats open = sigmoid(n);
@@ -244,14 +128,13 @@ void norm_silu_back(const T* x, const float* scale, const float* offset, const f
             }
             for (int64_t i = 0; i < 2 * width; i++) total[i] += scales[i];
         }
-    }
+    });
 }
 
 // gates: (rows, 3, width), reset, candidate, update; what was: (rows, width).
 template <typename T>
 void gru(const T* gates, const T* before, T* after, int64_t rows, int64_t width, int threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t row = 0; row < rows; row++) {
+    in_threads(rows, threads, [&](int64_t row) {
         const T *reset = gates + 3 * row * width, *candidate = reset + width, *update = candidate + width;
         const T* old = before + row * width;
         T* out = after + row * width;
@@ -260,14 +143,13 @@ void gru(const T* gates, const T* before, T* after, int64_t rows, int64_t width,
             Floats kept = load(old + i, left);
             store(out + i, kept + sigmoid(load(update + i, left) - 1.0f) * (fresh - kept), left);
         });
-    }
+    });
 }
 
 template <typename T>
 void gru_back(const T* gates, const T* before, const T* slope, T* gates_back, T* before_back, int64_t rows,
               int64_t width, int threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t row = 0; row < rows; row++) {
+    in_threads(rows, threads, [&](int64_t row) {
         int64_t first = 3 * row * width;
         const T *reset = gates + first, *candidate = reset + width, *update = candidate + width;
         T *reset_back = gates_back + first, *candidate_back = reset_back + width, *update_back = candidate_back + width;
@@ -282,7 +164,7 @@ void gru_back(const T* gates, const T* before, const T* slope, T* gates_back, T*
             store(update_back + i, d * (fresh - load(old + i, left)) * u * (1.0f - u), left);
             store(out + i, d * (1.0f - u), left);
         });
-    }
+    });
 }
 
 constexpr int64_t MOST_CLASSES = 1024;  // fused.py sends no more
@@ -290,8 +172,7 @@ constexpr int64_t MOST_CLASSES = 1024;  // fused.py sends no more
 // One-hot draws from softmax(logits), a share of it uniform, by inverting the cumulative distribution.
 template <typename T>
 void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t classes, float share, int threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t row = 0; row < rows; row++) {
+    in_threads(rows, threads, [&](int64_t row) {
         const T* in = logits + row * classes;
         Floats until[MOST_CLASSES / LANES], top = Floats{} - INFINITY;  // first the logits, then sums of powers
         each(classes, [&](int64_t i, auto left) {
@@ -315,14 +196,13 @@ void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t 
         T* out = sample + row * classes;
         std::memset(out, 0, classes * sizeof(T));
         store(out + drawn, Floats{} + 1.0f, 1);
-    }
+    });
 }
 
 // A row is (width, 2, 2, channels), phases of two rows of pixels, or (2, width, 2, channels), those rows themselves.
 template <typename Unit>
 void interleave(const Unit* x, Unit* y, int64_t rows, int64_t width, int64_t pair, bool back, int threads) {
-#pragma omp parallel for num_threads(threads)
-    for (int64_t row = 0; row < rows; row++) {
+    in_threads(rows, threads, [&](int64_t row) {
         const Unit* in = x + 2 * row * width * pair;
         Unit* out = y + 2 * row * width * pair;
         for (int64_t phase = 0; phase < 2; phase++)
@@ -332,7 +212,7 @@ void interleave(const Unit* x, Unit* y, int64_t rows, int64_t width, int64_t pai
                 Unit* to = out + (back ? phased : spread);
                 for (int64_t i = 0; i < pair; i++) to[i] = from[i];
             }
-    }
+    });
 }
 
 template <typename T>
