@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dynalang_py.envs.vln.atlas import LEVELS, Atlas
 from dynalang_py.envs.vln.gltf import inspect_gltf, read_gltf
+from dynalang_py.envs.vln.obj import read_obj
 from dynalang_py.envs.vln.parts import Part, read_other
 from dynalang_py.envs.vln.stage import stage_frame
 from dynalang_py.errors import UserError
@@ -64,7 +65,8 @@ def read_scene(path: Path) -> SceneArrays:
         UserError: It can't be read or holds no triangles.
     """
     frame = stage_frame(path)
-    parts = [part for part in (read_gltf(path) if _is_gltf(path) else read_other(path)) if len(part.triangles)]
+    read = read_gltf if _is_gltf(path) else read_obj if path.suffix.lower() == ".obj" else read_other
+    parts = [part for part in read(path) if len(part.triangles)]
     count = sum(len(part.triangles) for part in parts)
     if not count:
         raise UserError(f"Scene {path} holds no triangles.")
