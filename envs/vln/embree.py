@@ -11,11 +11,11 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import ArrayLike, NDArray
 
 from dynalang_py.envs.vln.atlas import LEVELS
+from dynalang_py.envs.vln.cache import State, cached, content_key, scene_state
 from dynalang_py.envs.vln.floors import FloorArrays, find_floors
 from dynalang_py.envs.vln.navgrid import NavGrid
-from dynalang_py.envs.vln.scene import SceneArrays, cached, content_key, read_scene
+from dynalang_py.envs.vln.scene import SceneArrays, read_scene
 from dynalang_py.envs.vln.simulator import Body, Camera, Floats, Pose
-from dynalang_py.envs.vln.stage import stage_file
 from dynalang_py.errors import UserError
 
 LIGHT = (0.78, 1.0, 0.9)
@@ -36,21 +36,18 @@ class OpenScene:
 
 
 def open_scene(path: Path, body: Body) -> OpenScene:
-    """The scene of a file, for this body; from memory if it is the same file as last time.
+    """The scene of a file, for this body; from memory if all that it reads is as it was last time.
 
     Raises:
         UserError: The file is missing or unreadable, or nobody could stand anywhere in it.
     """
-    path = path.absolute()  # not resolved: a link's neighbours say how the scene lies
-    if not path.is_file():
-        raise UserError(f"Scene {path} does not exist.")
-    changed = tuple(file.stat().st_mtime_ns for file in (path, stage_file(path)) if file.is_file())
-    return _open(path, changed, body)
+    return _open(scene_state(path.absolute()), body)  # not resolved: a link's neighbours say how the scene lies
 
 
 @lru_cache(maxsize=SCENES)
-def _open(path: Path, changed: tuple[int, ...], body: Body) -> OpenScene:
-    key = content_key(path)
+def _open(state: State, body: Body) -> OpenScene:
+    (path, *_), *_ = state
+    key = content_key(state)
     arrays = cached(SceneArrays, key, lambda: read_scene(path))
     size = f"{body.radius:g}-{body.height:g}-{body.climb:g}"
     try:

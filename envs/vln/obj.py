@@ -43,8 +43,8 @@ def read_obj(path: Path) -> list[Part]:
 
 
 def inspect_obj(path: Path) -> None:
-    """Raise UserError for what `read_obj` can't read."""
-    read_obj(path)
+    """Raise UserError for what `read_obj` can't read; of everything but the pixels of pictures."""
+    ObjFile(path).parts(load=False)
 
 
 def linked_files(path: Path) -> list[Path]:
@@ -90,8 +90,8 @@ class ObjFile:
     def wrong(self, line: int, what: str) -> UserError:
         return UserError(f"Scene {self.path} can't be read: line {line:,}: {what}.")
 
-    def parts(self) -> list[Part]:
-        """The faces of each material. Raises UserError for what is wrong in them."""
+    def parts(self, load: bool = True) -> list[Part]:
+        """The faces of each material. load: decode pictures now. Raises UserError for what is wrong in them."""
         places, spots = np.array(self._places).reshape(-1, 3), np.array(self._spots).reshape(-1, 2)
         colors = np.array(self._colors).reshape(-1, 3)
         if len(colors):
@@ -110,7 +110,7 @@ class ObjFile:
             if (texture := material.texture) and (mine[..., 1] >= 0).any():
                 if texture.file not in pictures:
                     content = read_bytes(texture.file, f"Scene {self.path}: its picture")
-                    pictures[texture.file] = parse_picture(content, f"Scene {self.path}: {texture.file}")
+                    pictures[texture.file] = parse_picture(content, f"Scene {self.path}: {texture.file}", load=load)
                 picture = pictures[texture.file]
                 # A corner without a spot has the picture's own corner, as in Assimp.
                 uv = np.concatenate([spots, [[0.0, 0.0]]]) * texture.scale + texture.offset

@@ -1,5 +1,8 @@
-"""What every reader of scenes makes: parts, each of one look; and the reader of what trimesh knows: OBJ, PLY, ..."""
+"""What every reader of scenes makes: parts, each of one look; and the reader of what is left to trimesh: PLY, ..."""
 
+import io
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dynalang_py.envs.contract import require
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, shown
+from dynalang_py.reading import read_bytes
 
+OTHERS = ("ply", "stl", "off")
+"""Kinds of files that are left to trimesh: it knows more, archives and whole programs' formats, without any bounds."""
 WHITE = (255, 255, 255)
 REPEAT, CLAMP, MIRROR = range(3)
 """What a texture shows beyond its edge: itself again, its last texel, itself reversed."""
@@ -38,15 +44,47 @@ class Part:
 
 
 def read_other(path: Path) -> list[Part]:
-    """A file of whatever kind trimesh reads. Raises UserError for what it can't."""
+    """A file of a kind that trimesh reads. Raises UserError for others, what it can't, and files beside it."""
+    kind = path.suffix[1:].lower()
+    if kind not in OTHERS:
+        allowed = ", ".join(f".{other}" for other in ("glb", "gltf", "obj", *OTHERS))
+        raise UserError(f"Scene {path} can't be read: its name must end in one of {allowed}.")
     trimesh = require("trimesh", extra="vln", task=f"Scene {path}")
+    neighbours = _Neighbours()
+    content = io.BytesIO(read_bytes(path, "Scene"))
     try:
-        loaded = trimesh.load_scene(path, process=False)
+        loaded = trimesh.load_scene(content, kind, neighbours, process=False)
+        neighbours.refuse()
         placed = [loaded.graph.get(node) for node in loaded.graph.nodes_geometry]
         meshes = [(matrix[:3], loaded.geometry[name]) for matrix, name in placed]
         return [_part(mesh, matrix) for matrix, mesh in meshes if isinstance(mesh, trimesh.Trimesh)]
     except Exception as error:  # trimesh's readers raise whatever their formats bring up
         raise UserError(f"Scene {path} can't be read: {str(error) or type(error).__name__}.") from error
+
+
+logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # what went wrong, the UserError says
+
+
+class _Neighbours(Mapping[str, bytes]):
+    """The files beside a scene, as trimesh's readers may have them: none. It remembers what they wanted."""
+
+    def __init__(self) -> None:
+        self.wanted = list[str]()
+
+    def __getitem__(self, name: str) -> bytes:
+        self.wanted.append(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def refuse(self) -> None:
+        """Raise UserError if a reader wanted one."""
+        if self.wanted:
+            raise UserError(f"it shows {shown(self.wanted[0])}, and only GLB, glTF and OBJ may have files beside them")
 
 
 def _part(mesh: Any, matrix: NDArray[np.float64]) -> Part:

@@ -1,38 +1,20 @@
-"""Files with triangles → the arrays that rays and feet need: GLB, OBJ and whatever else trimesh reads.
+"""Files with triangles → the arrays that rays and feet need: GLB, OBJ and some others."""
 
-Arrays are kept in a cache folder by a hash of the file's content, and mapped into memory from there: a second start
-reads nothing, and processes share the pages.
-"""
-
-import hashlib
-import logging
 import math
-import os
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynalang_py.envs.vln.atlas import LEVELS, Atlas
-from dynalang_py.envs.vln.gltf import inspect_gltf, read_gltf
-from dynalang_py.envs.vln.obj import read_obj
-from dynalang_py.envs.vln.parts import Part, read_other
+from dynalang_py.envs.vln.parts import Part
+from dynalang_py.envs.vln.readers import reader
 from dynalang_py.envs.vln.stage import stage_frame
 from dynalang_py.errors import UserError
-from dynalang_py.files import user_cache
-
-logger = logging.getLogger("dynalang.envs")
 
 MOST_TRIANGLES = 1 << 23
 """What a scene may hold, as often as its parts stand in it."""
-VERSION = 2
-"""Of the cached arrays; to be raised with every change of what they mean."""
-
-Arrays = TypeVar("Arrays")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +47,7 @@ def read_scene(path: Path) -> SceneArrays:
         UserError: It can't be read or holds no triangles.
     """
     frame = stage_frame(path)
-    read = read_gltf if _is_gltf(path) else read_obj if path.suffix.lower() == ".obj" else read_other
-    parts = [part for part in read(path) if len(part.triangles)]
+    parts = [part for part in reader(path).read(path) if len(part.triangles)]
     count = sum(len(part.triangles) for part in parts)
     if not count:
         raise UserError(f"Scene {path} holds no triangles.")
@@ -80,15 +61,10 @@ def read_scene(path: Path) -> SceneArrays:
 
 def inspect(path: Path) -> None:
     """Look whether a scene can be read, without the pixels of its pictures. Raises UserError as `read_scene` does."""
-    stage_frame(path)
-    if _is_gltf(path):
-        inspect_gltf(path)
-    elif not path.is_file():
+    if not path.is_file():
         raise UserError(f"Scene {path} does not exist.")
-
-
-def _is_gltf(path: Path) -> bool:
-    return path.suffix.lower() in (".glb", ".gltf")
+    stage_frame(path)
+    reader(path).inspect(path)
 
 
 def _arrays(parts: list[Part], frame: NDArray[np.float64]) -> SceneArrays:
@@ -136,43 +112,3 @@ def _laid(uv: NDArray[np.float64], texels: int) -> NDArray[np.float64]:
     edges = uv[:, 1:] - uv[:, :1]  # (F, 2, 2)
     area = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]) * (texels if texels > 1 else 0)
     return np.concatenate([uv[:, 0], edges.reshape(-1, 4), area[:, None]], 1)
-
-
-def content_key(path: Path) -> str:
-    """A hash of everything that `read_scene` would look at.
-
-    Raises:
-        UserError: The file isn't there.
-    """
-    if not path.is_file():
-        raise UserError(f"Scene {path} does not exist.")
-    digest = hashlib.blake2b(f"{VERSION} {np.round(stage_frame(path), 6).tolist()}".encode(), digest_size=16)
-    digest.update(path.read_bytes())
-    if path.suffix.lower() != ".glb":  # its materials and textures are files of their own
-        for other in sorted(path.parent.iterdir()):
-            state = other.stat()
-            digest.update(f"{other.name} {state.st_size} {state.st_mtime_ns}".encode())
-    return digest.hexdigest()
-
-
-def cached(kind: type[Arrays], key: str, make: Callable[[], Arrays]) -> Arrays:
-    """The dataclass of arrays that lies in the cache under `key`, mapped into memory; made and put there if need be.
-
-    Processes share what they only read; what one of them writes stays its own.
-    """
-    folder = user_cache() / "scenes" / key
-    names = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    if not folder.is_dir():
-        arrays = make()
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as unfinished:
-                for name in names:
-                    np.save(Path(unfinished) / f"{name}.npy", getattr(arrays, name))
-                os.rename(unfinished, folder)
-        except OSError as error:  # a full or read-only disk, or another process was quicker
-            logger.debug("Not put into the cache: %s", error)
-        if not folder.is_dir():
-            return arrays
-    # Plain arrays on the same memory: numpy is slower with its own class of mapped ones.
-    return kind(**{name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names})

@@ -248,6 +248,51 @@ def test_arrays_come_from_the_cache_until_the_file_changes(
     assert tuple(look(path)["rgb"][31, 31]) == BLUE
 
 
+def test_every_file_that_a_scene_reads_is_seen_to_change(tmp_path: Path, cache: Path) -> None:
+    """In this process and, by the cache, in others. The files change in place, and keep their size."""
+    (tmp_path / "tex").mkdir()
+    faces = "vt 0 0\nusemtl a\nf 1/1 2/1 3/1 4/1\nf 5/1 6/1 7/1 8/1\n"
+    corners = "v -2 0 -2\nv 2 0 -2\nv 2 4 -2\nv -2 4 -2\nv -2 0 2\nv 2 0 2\nv 2 0 -2\nv -2 0 -2\n"
+    path = tmp_path / "s.obj"
+    path.write_text(f"mtllib s.mtl\n{corners}{faces}")
+    seen = []
+    for kd, color in (("1 1 1", RED), ("1 1 1", BLUE), ("0 0 0", BLUE), ("1 1 1", BLUE)):
+        Image.new("RGB", (1, 1), color).save(tmp_path / "tex" / "wood.bmp")
+        (tmp_path / "s.mtl").write_text(f"newmtl a\nKd {kd}\nmap_Kd tex/wood.bmp\n")
+        seen.append(tuple(look(path)["rgb"][5, 5]))
+        embree._open.cache_clear()
+        assert tuple(look(path)["rgb"][5, 5]) == seen[-1]
+    assert seen == [RED, BLUE, (0, 0, 0), BLUE]
+    assert len(list(cache.iterdir())) == 2 * 3  # what is seen, and where one can stand
+
+
+@pytest.mark.parametrize("spoil", [b"", None, b"no array"])
+def test_a_damaged_entry_of_the_cache_is_made_anew(tmp_path: Path, cache: Path, spoil: bytes | None) -> None:
+    path = save(tmp_path / "s.glb", floor(), wall(-2, color=RED))
+    fresh = look(path)
+    files = sorted(cache.rglob("*.npy"))
+    for file in files:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] if spoil is None else spoil)
+        embree._open.cache_clear()
+        np.testing.assert_array_equal(look(path)["rgb"], fresh["rgb"])
+        assert file.read_bytes() == whole
+    assert sorted(cache.rglob("*.npy")) == files
+
+
+def test_files_beside_others_than_glb_and_obj_are_refused(tmp_path: Path) -> None:
+    mesh = floor()
+    (tmp_path / "s.ply").write_bytes(trimesh.exchange.ply.export_ply(mesh, encoding="ascii"))
+    look(tmp_path / "s.ply")
+    text = (tmp_path / "s.ply").read_text()
+    (tmp_path / "t.ply").write_text(text.replace("comment", "comment TextureFile ../wood.png\ncomment", 1))
+    with pytest.raises(UserError, match=r"^Scene .*t\.ply can't be read: it shows '\.\./wood\.png', and only GLB"):
+        look(tmp_path / "t.ply")
+    (tmp_path / "s.zip").write_bytes(b"")
+    with pytest.raises(UserError, match=r"s\.zip can't be read: its name must end in one of .*\.obj"):
+        look(tmp_path / "s.zip")
+
+
 def test_arrays_are_mapped_so_that_processes_share_them(tmp_path: Path) -> None:
     simulator = Embree(Camera(), Body())
     simulator.load(save(tmp_path / "s.glb", floor()))
