@@ -18,8 +18,8 @@ from dynalang_py.reading import is_finite, is_inside, read_bytes
 
 GREY = (153, 153, 153)
 """A material that gives no colour and no picture, as Assimp takes it, by which habitat-sim can read OBJ files."""
-IDLE = {"-blendu": 1, "-blendv": 1, "-cc": 1, "-texres": 1, "-boost": 1, "-bm": 1, "-type": 1}
-"""Options of pictures that change no colour where a picture is simply looked at, and how many values they have."""
+IDLE = ("-blendu", "-blendv", "-cc", "-texres", "-boost", "-bm", "-type")
+"""Options of pictures that change no colour where a picture is simply looked at; each has one value."""
 
 
 class Statement(NamedTuple):
@@ -114,20 +114,20 @@ class Library:
         while option := re.match(r"(-[a-zA-Z]\w*)(?:\s+|$)", words):
             name, words = option[1], words[option.end() :]
             if name in moved:
-                values = re.match(r"(?:[-+]?[\d.]+(?:[eE][-+]?\d+)?(?:\s+|$)){1,3}", words)
-                numbers = _numbers(values[0].split() if values else [])
-                if not values or numbers is None:
+                row = re.match(r"(?:[-+]?[\d.]+(?:[eE][-+]?\d+)?(?:\s+|$)){1,3}", words)
+                numbers = _numbers(row[0].split() if row else [])
+                if not row or numbers is None:
                     raise self._wrong(statement, f"{name} needs numbers")
                 u, v = [*numbers, moved[name][1]][:2]
-                moved[name], words = (u, v), words[values.end() :]
+                moved[name], words = (u, v), words[row.end() :]
                 continue
             count = 2 if name == "-mm" else 1
-            *values_, words = [*words.split(None, count), *[""] * (count + 1)][: count + 1]
-            if name == "-clamp" and values_[0] in ("on", "off"):
-                clamp = values_[0] == "on"
-            elif not (name in IDLE or (name == "-mm" and _numbers(values_) == [0, 1])):
-                raise self._wrong(statement, f"pictures with {name} {' '.join(values_)} are not read")
-        if moved["-t"] != (0, 0):
+            *values, words = [*words.split(None, count), *[""] * (count + 1)][: count + 1]
+            if name == "-clamp" and values[0] in ("on", "off"):
+                clamp = values[0] == "on"
+            elif not (name in IDLE or (name == "-mm" and _numbers(values) == [0, 1])):
+                raise self._wrong(statement, f"pictures with {name} {' '.join(values)} are not read")
+        if any(moved["-t"]):
             raise self._wrong(statement, "pictures with turbulence (-t) are not read")
         if not words:
             return None
