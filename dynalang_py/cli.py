@@ -3,12 +3,13 @@
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
-from dynalang_py.errors import UserError, nearest
+from dynalang_py.errors import UserError, nearest, shown
 from dynalang_py.options import parse, refuse_options
 from dynalang_py.run.machine import keep_freed_memory
 
@@ -58,6 +59,9 @@ Train agents that listen while they act, and see what they learned.
 
 Ctrl-C saves the run and ends it; a second one ends it at once. Input that makes no sense exits with 2."""
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory", "std::bad_alloc")
+"""What PyTorch says of it, which raises a RuntimeError."""
+LESS = "a smaller --size, batch_size or image takes less"
 UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -68,6 +72,8 @@ UNWRITABLE = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (default: this process's) and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        signal.signal(signal.SIGINT, interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows ? instead of failing
@@ -88,8 +94,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             f"{error.filename or 'the output'} could not be written: {error.strerror}; what was saved before stays"
         )
+    except MemoryError as error:
+        return _fail(f"there is not enough memory{f': {error}' if str(error) else ''}; {LESS}")
+    except RuntimeError as error:
+        if not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        return _fail(f"there is not enough memory: {str(error).splitlines()[0]}; {LESS}")
     except KeyboardInterrupt:
         return 130
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C: a KeyboardInterrupt, but where modules are being imported, for C code turns it into other errors."""
+    while frame:
+        if "importlib._bootstrap" in frame.f_code.co_filename:
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _dispatch(args: list[str]) -> None:
@@ -103,7 +124,7 @@ def _dispatch(args: list[str]) -> None:
         return
     verb = args.pop(0)
     if verb not in VERBS:
-        raise UserError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
+        raise UserError(f"there is no verb {shown(verb)}; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
     VERBS[verb](args)
 
 
@@ -160,9 +181,10 @@ def _train(args: list[str]) -> None:
         name, preset, args = _named_preset("train babyai", presets.get, args)
         pretrained, args = _take_option(args, "--pretrained", "the folder of a run of dynalang pretrain")
         if pretrained is not None:
+            from dynalang_py.reading import user_path
             from dynalang_py.run.pretrained import adopt
 
-            preset = adopt(preset, Path(pretrained))
+            preset = adopt(preset, user_path(pretrained))
         config = parse(Config, preset, args, f"dynalang train {name}", presets.summary(name))
     else:
         config = _resumed("train", Config, resume, args, FREE, "--steps")
@@ -212,9 +234,10 @@ def _named_preset(example: str, find: "Callable[[str], Kind]", args: list[str]) 
 def _resumed(verb: str, kind: "type[Kind]", run: str, args: list[str], free: Collection[str], limit: str) -> "Kind":
     """The settings of a run that goes on. free: those that may change. limit: the option that names one of them."""
     from dynalang_py.config import first_difference
+    from dynalang_py.reading import user_path
     from dynalang_py.run.folder import RunFolder
 
-    saved = RunFolder(Path(run)).load_as(kind)
+    saved = RunFolder(user_path(run)).load_as(kind)
     config = parse(kind, saved, args, f"dynalang {verb} --resume {run}", f"Go on with the run in {run}.")
     if config.run_dir != saved.run_dir:
         raise UserError(f"a run goes on where it lies, in {saved.run_dir}; leave out --run-dir")
@@ -229,13 +252,14 @@ def _generate(args: list[str]) -> None:
         return
     if not args or args[0].startswith("-"):
         raise UserError('name the folder of a run, as in: dynalang generate runs/text --prompt "Pick up the"')
+    from dynalang_py.reading import user_path
     from dynalang_py.run.folder import RunFolder
     from dynalang_py.run.generate import GenerateConfig, generate
 
     path = args.pop(0)
     about = "Let a model that has read go on from a prompt."
     config = parse(GenerateConfig, GenerateConfig(), args, f"dynalang generate {path}", about)
-    print(generate(RunFolder(Path(path)), config))
+    print(generate(RunFolder(user_path(path)), config))
 
 
 def _eval(args: list[str]) -> None:
@@ -246,11 +270,12 @@ def _eval(args: list[str]) -> None:
         return
     if args[0].startswith("-"):
         raise UserError(f"name the folder of a run before {args[0]}, as in: dynalang eval runs/babyai {args[0]} ...")
+    from dynalang_py.reading import user_path
     from dynalang_py.run.evaluate import EvalConfig, evaluate_run
     from dynalang_py.run.folder import RunFolder
 
     path = args.pop(0)
-    folder = RunFolder(Path(path))
+    folder = RunFolder(user_path(path))
     run = folder.load()
     default = EvalConfig(env=run.env, greedy=run.greedy_eval)
     args = [_long(arg, default) for arg in args]
@@ -328,9 +353,10 @@ def _vln(args: list[str]) -> None:
     refuse_options(folders, ["--json", "--scenes"])
     if len(folders) != 1:
         raise UserError(f"name one folder of episodes, as in: dynalang vln check data/houses; got {len(folders)}")
+    from dynalang_py.reading import user_path
     from dynalang_py.run.vln import check
 
-    check(Path(folders[0]), Path(scenes) if scenes else None, as_json="--json" in args)
+    check(user_path(folders[0]), user_path(scenes) if scenes else None, as_json="--json" in args)
 
 
 VERBS: dict[str, Callable[[list[str]], None]] = {

@@ -17,8 +17,9 @@ from dynalang_py import files, reading
 from dynalang_py.behavior import ActorCriticConfig
 from dynalang_py.bounds import Duration, Episodes, Seed, Share, Steps, Width, Within, check
 from dynalang_py.envs import EnvConfig
-from dynalang_py.errors import UserError, nearest, shown
+from dynalang_py.errors import UserError, cut, nearest, shown
 from dynalang_py.nn.optim import OptimizerConfig
+from dynalang_py.reading import user_path
 from dynalang_py.replay import ReplayConfig
 from dynalang_py.text.tokens import TextConfig
 from dynalang_py.world_model import WorldModelConfig
@@ -155,7 +156,7 @@ def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> A
     names = [item.name for item in fields(kind)]
     for key in plain:
         if key not in names:
-            raise UserError(f"{at}{key} is not a setting.{nearest(key, names)}")
+            raise UserError(f"{at}{cut(key)} is not a setting.{nearest(key, names)}")
     for item in fields(kind):
         if item.name not in plain and item.default is MISSING and item.default_factory is MISSING:
             raise UserError(f"the setting {at}{item.name} is missing")
@@ -282,14 +283,15 @@ def _read(hint: Any, value: Any, name: str) -> Any:
         if len(configs) == 1:
             return from_dict(value, next(iter(configs.values())), name)
         kind = value.get("kind")
-        if kind not in configs:
-            raise UserError(f"{name}.kind is {kind!r}; allowed are {', '.join(configs)}.{nearest(str(kind), configs)}")
+        if not isinstance(kind, str) or kind not in configs:
+            near = nearest(str(kind), configs)
+            raise UserError(f"{name}.kind is {shown(kind)}; allowed are {', '.join(configs)}.{near}")
         return from_dict({key: item for key, item in value.items() if key != "kind"}, configs[kind], name)
     for member in members:
         matched, result = _match(member, value)
         if matched:
             return result
-    raise UserError(f"{name} is {value!r}; allowed is {_choices(hint)}")
+    raise UserError(f"{name} is {shown(value)}; allowed is {_choices(hint)}")
 
 
 def _match(hint: Any, value: Any) -> tuple[bool, Any]:
@@ -304,12 +306,18 @@ def _match(hint: Any, value: Any) -> tuple[bool, Any]:
         found = [_match(kind, item) for kind, item in zip(kinds, value, strict=False)]
         return len(kinds) == len(value) and all(ok for ok, _ in found), tuple(item for _, item in found)
     if hint is Path:
-        return isinstance(value, str), Path(value) if isinstance(value, str) else None
+        return isinstance(value, str), _path(value) if isinstance(value, str) else None
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool), value
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool), value
     return isinstance(hint, type) and isinstance(value, hint), value
+
+
+def _path(text: str) -> Path:
+    """A path in a file, whose ~ is expanded where it is used: by then it may have been replaced on the command line."""
+    user_path(text.removeprefix("~"))  # refuses what no system opens
+    return Path(text)
 
 
 def _choices(hint: Any) -> str:

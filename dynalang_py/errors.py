@@ -36,4 +36,9 @@ def shown(value: object, most: int = 60) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, a nest of brackets
         text = f"a very long {type(value).__name__}"
+    return cut(text, most)
+
+
+def cut(text: str, most: int = 60) -> str:
+    """A text as it stands in a sentence, cut where it is long."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

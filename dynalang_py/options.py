@@ -4,9 +4,13 @@ import contextlib
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from dynalang_py.errors import UserError, near
+from dynalang_py.errors import UserError, cut, near, shown
+
+if TYPE_CHECKING:
+    from tyro.constructors import ConstructorRegistry
 
 T = TypeVar("T")
 
@@ -26,7 +30,13 @@ def parse(kind: type[T], default: T, args: list[str], prog: str, about: str) -> 
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                kind, default=default, args=args, prog=prog, description=about, config=(tyro.conf.AvoidSubcommands,)
+                kind,
+                default=default,
+                args=args,
+                prog=prog,
+                description=about,
+                config=(tyro.conf.AvoidSubcommands,),
+                registry=_paths(),
             )
     except SystemExit as end:
         if not end.code:
@@ -34,11 +44,34 @@ def parse(kind: type[T], default: T, args: list[str], prog: str, about: str) -> 
     sentence = _sentence(complaint.getvalue())
     if option := re.search(r"(?:Error parsing |for argument ')(--[\w.-]+)", sentence):
         given = _given(args, option[1])
-        is_given = f"is {given!r}; allowed is" if given else "needs a value:"
+        is_given = f"is {shown(given)}; allowed is" if given else "needs a value:"
         sentence = f"{option[1]} {is_given} {allowed(default, option[1][2:].replace('-', '_'))}"
     elif part := re.match(r"Error parsing ([\w.]+): (.*)", sentence):  # a field's own complaint, with its part's name
         sentence = part[2] if part[1].endswith("Config") or part[2].startswith(part[1]) else f"{part[1]}.{part[2]}"
     raise UserError(f"{sentence}; {prog} --help lists the options" if "nrecognized" in sentence else sentence)
+
+
+def _paths() -> "ConstructorRegistry":
+    """How tyro reads paths: as `user_path` does, which expands ~ and refuses what no system opens."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    from dynalang_py.reading import user_path  # not above: it brings in Pillow
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+        if info.type is not Path:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="PATH",
+            instance_from_str=lambda words: user_path(words[0]),
+            is_instance=lambda value: isinstance(value, Path),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    return registry
 
 
 def _given(args: Sequence[str], option: str) -> str:
@@ -65,7 +98,7 @@ def refuse_options(args: Iterable[str], known: Sequence[str]) -> None:
     for arg in args:
         name = arg.partition("=")[0]
         if name.startswith("--") and name.replace("_", "-") not in allowed:
-            raise UserError(f"there is no option {name}.{_hint(name, known) or ' --help lists them.'}")
+            raise UserError(f"there is no option {cut(name)}.{_hint(name, known) or ' --help lists them.'}")
 
 
 def _hint(name: str, known: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import gymnasium
 
@@ -42,6 +42,19 @@ def make(config: EnvConfig, render_mode: str | None = None) -> gymnasium.Env:
     """
     if render_mode not in (None, "rgb_array"):
         raise UserError(f"render_mode must be None or 'rgb_array', got {render_mode!r}.")
+    if not isinstance(config, get_args(EnvConfig)):
+        known = ", ".join(kind.__name__ for kind in get_args(EnvConfig))
+        raise UserError(
+            f"there is no world of the settings {type(config).__name__}; there are {known}; docs/extend.md says how"
+            " to add one."
+        )
+    env = _make(config, render_mode)
+    if not env.has_wrapper_attr("vocabulary"):
+        raise UserError(f"{type(env).__name__} has no vocabulary, which is a tuple with the word of each id.")
+    return env
+
+
+def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env:
     match config:
         case BabyAIConfig():
             return BabyAI(config, render_mode)

@@ -84,7 +84,7 @@ def test_options_carry_their_docstrings(capsys: pytest.CaptureFixture[str]) -> N
         ("train debug --steps -3", "steps must be at least 1, got -3"),
         ("train debug --model.rssm.deter 33", "model.rssm.deter must be divisible by blocks (2), got 33"),
         ("train debug --env.task dummy-discreet --run-dir {tmp}", "Did you mean 'dummy-discrete'?"),
-        ("train debug --replay.capacity 20 --run-dir {tmp}", "replay.capacity 20 leaves 5 steps"),
+        ("train debug --replay.capacity 20 --run-dir {tmp}", "replay.capacity 20 can't hold the 4 windows of a batch"),
         ("train --resume {tmp}/nowhere", "there is no folder {tmp}/nowhere"),
         ("train --resume {tmp}", "{tmp} is not a run: it has no config.json"),
         ("eval", "name the folder of a run, as in: dynalang eval runs/babyai"),

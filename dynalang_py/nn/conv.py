@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dynalang_py.errors import UserError
 from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import BlockLinear, Dense, Family, NormSiLU, initialise, linear
 
@@ -216,8 +217,9 @@ class ImageDecoder2025(nn.Module):
         super().__init__()
         self.net = ConvDecoder(pyramid, channels, depth, "dreamer2025")
         if self.net.inputs % blocks:
-            raise ValueError(
-                f"the decoder's first map has {self.net.inputs} channels, not divisible by {blocks} blocks"
+            raise UserError(
+                f"model.encoder.cnn_depth {depth} gives the decoder's first map {self.net.inputs} channels, which"
+                f" must be divisible by model.rssm.blocks, {blocks}"
             )
         size = self.net.inputs * math.prod(pyramid.smallest)
         self.from_deter = BlockLinear(deter, size, blocks, fan_in=deter)

@@ -19,8 +19,9 @@ from dynalang_py.config import Device, Precision, resolve_device, resolve_precis
 from dynalang_py.contract import StepSpec
 from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import Family
+from dynalang_py.run import memory
 from dynalang_py.run.machine import keep_freed_memory
-from dynalang_py.sizes import parts
+from dynalang_py.sizes import parts as size_parts
 
 FAMILIES: tuple[Family, ...] = ("dreamer2025", "dreamer2023")
 
@@ -166,7 +167,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _agent(config: BenchConfig, family: Family, device: torch.device, precision: Any, *, compile: bool) -> Agent:
-    sizes = parts("cpu-large" if family == "dreamer2025" else "small")
+    sizes = size_parts("cpu-large" if family == "dreamer2025" else "small")
     model, behavior = sizes["model"], sizes["behavior"]
     model = replace(
         model,
@@ -177,6 +178,10 @@ def _agent(config: BenchConfig, family: Family, device: torch.device, precision:
     )
     behavior = replace(behavior, units=config.units, horizon=config.horizon)
     spec = StepSpec(images={"image": (config.image, config.image, 3)}, vocab=config.vocab, actions=(config.actions,))
+    if device.type != "meta":
+        parts = _agent(config, family, torch.device("meta"), precision, compile=False).parameter_table()
+        batch = memory.batch_bytes(spec, model, behavior, config.batch_size, config.batch_length)
+        memory.refuse_what_no_memory_holds(parts, device, batch, learns=True)
     return Agent(
         spec,
         model=model,

@@ -9,11 +9,20 @@ from dynalang_py.config import Config, resolve_device, resolve_precision
 from dynalang_py.contract import StepSpec
 from dynalang_py.kernels import fused
 from dynalang_py.replay import Replay
+from dynalang_py.run import memory
 
 
-def build_agent(config: Config, spec: StepSpec, device: torch.device | None = None) -> Agent:
-    """An untrained agent for environments of this spec. device: instead of the one in the settings."""
+def build_agent(config: Config, spec: StepSpec, device: torch.device | None = None, *, learns: bool = False) -> Agent:
+    """An untrained agent for environments of this spec. device: instead of the one in the settings.
+
+    learns: whether it is to be updated, which takes more memory. Raises UserError where no memory here holds it.
+    """
     device = device or resolve_device(config.device)
+    if device.type != "meta":
+        parts = build_agent(config, spec, torch.device("meta")).parameter_table()
+        size, length = config.batch_size, config.batch_length
+        batch = memory.batch_bytes(spec, config.model, config.behavior, size, length) if learns else 0
+        memory.refuse_what_no_memory_holds(parts, device, batch, learns=learns)
     return Agent(
         spec,
         model=config.model,

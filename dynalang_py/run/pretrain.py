@@ -8,10 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dynalang_py import config as configs
 from dynalang_py.agent import NonFiniteError
+from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
+from dynalang_py.run import memory
 from dynalang_py.run.build import computes
 from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.console import Face, duration
@@ -54,9 +58,17 @@ def pretrain(config: PretrainConfig, *, resume: bool = False) -> None:
         Pretrainer(config, folder, checkpoint, face, stack).run()
 
 
-def build_reader(config: PretrainConfig, vocab: int, device: Any = None) -> Reader:
-    """An untrained world model for so many token ids. device: instead of the one in the settings."""
+def build_reader(config: PretrainConfig, vocab: int, device: Any = None, *, learns: bool = False) -> Reader:
+    """An untrained world model for so many token ids. device: instead of the one in the settings.
+
+    learns: whether it is to be updated, which takes more memory. Raises UserError where no memory here holds it.
+    """
     device = device or configs.resolve_device(config.device)
+    if device.type != "meta":
+        parts = build_reader(config, vocab, torch.device("meta")).parameter_table()
+        text = StepSpec(vocab=vocab, actions=(config.actions,))  # it sees no image while it reads
+        batch = memory.batch_bytes(text, config.model, None, config.batch_size, config.batch_length) if learns else 0
+        memory.refuse_what_no_memory_holds(parts, device, batch, learns=learns)
     return Reader(
         config.spec(vocab),
         model=config.model,
@@ -110,7 +122,7 @@ class Pretrainer(Loop):
             check_tokenizer(checkpoint, self.tokenizer)
             if checkpoint.state["text"] != [self.train.key, self.valid.key]:
                 raise UserError(f"the text is not the one that {folder.path} began with; a run goes on with its own")
-        self.reader = build_reader(config, self.tokenizer.size)
+        self.reader = build_reader(config, self.tokenizer.size, learns=True)
         self.windows = Windows(self.train, config.batch_size, config.batch_length, seed=config.seed, reset=config.reset)
         self.window_tokens = config.batch_size * config.batch_length
         if checkpoint:

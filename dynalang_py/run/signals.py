@@ -2,17 +2,22 @@
 
 import os
 import signal
+import threading
 from types import FrameType
 
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM sets `received`; a second one ends the process at once with 130."""
+    """While entered, the first SIGINT or SIGTERM sets `received`; a second one ends the process at once with 130.
+
+    Entered in another thread than the main one, which alone may take signals in Python, it leaves them to that.
+    """
 
     def __init__(self) -> None:
         self.received = False
 
     def __enter__(self) -> "StopRequest":
-        self._old = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._old = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

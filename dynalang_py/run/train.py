@@ -24,6 +24,7 @@ from dynalang_py.run.episodes import Episode, means
 from dynalang_py.run.evaluate import FIRST_SEED, Evaluator, Summary, load_summary, summarise
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.gallery import Gallery
+from dynalang_py.run.limits import refuse_without_update
 from dynalang_py.run.loop import Loop
 from dynalang_py.run.pretrained import begin_with
 from dynalang_py.run.signals import StopRequest
@@ -44,6 +45,7 @@ def train(config: Config, *, resume: bool = False) -> None:
     """
     folder = RunFolder(config.run_dir)
     if not resume:
+        refuse_without_update(config)
         folder.check_new()
     face = Face()
     with ExitStack() as stack:
@@ -83,7 +85,7 @@ class Trainer(Loop):
         vector = envs.make_vector(world, config.envs, config.processes)
         stack.callback(vector.close)
         self.spec = StepSpec.from_spaces(vector.single_observation_space, vector.single_action_space)
-        self.agent = build_agent(config, self.spec)
+        self.agent = build_agent(config, self.spec, learns=True)
         if config.pretrained and not checkpoint:
             begin_with(self.agent, config, vector.vocabulary, folder, face)
         self.replay = build_replay(config, self.spec, self.agent, folder.replay)
