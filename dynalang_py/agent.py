@@ -293,8 +293,8 @@ class Agent:
         self.model.load_state_dict(checked(state, "world_model/", self.model.state_dict()))
         self.behavior.load_state_dict(checked(state, "behavior/", self.behavior.state_dict()))
         load_optimizer_state(self.optimizers, dict(self._named_parameters()), state, self.device)
-        self.noise.generator.set_state(state["random/learning"].cpu())
-        self.acting_noise.generator.set_state(state["random/acting"].cpu())
+        self.noise.load_state(state["random/learning"])
+        self.acting_noise.load_state(state["random/acting"])
         self.updates = int(state["updates"])
 
     # -- pieces -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -116,6 +117,17 @@ def load(folder: Path, check: Check = lambda state: None) -> Checkpoint | None:
     if damaged:
         raise UserError("no checkpoint can be read: " + "; ".join(damaged.values()))
     return None
+
+
+@contextmanager
+def fitting(checkpoint: Checkpoint) -> Iterator[None]:
+    """While a checkpoint's content is taken up: what can't be taken up is told as a UserError that names the file."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{checkpoint.path} can't be gone on with: {error}") from error
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        raise UserError(f"{checkpoint.path} can't be gone on with: {error!r}") from error
 
 
 def take_parts(

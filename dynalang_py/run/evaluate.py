@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,7 @@ from dynalang_py.run.driver import GreedyPolicy, GuidedPolicy, Policy, RandomPol
 from dynalang_py.run.episodes import Episode, EpisodeMeter, Movie
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.signals import StopRequest
+from dynalang_py.run.state import check_training
 
 FIRST_SEED = 1_000_000
 """Seed of the first evaluation episode where none is given. Training draws its seeds at random from 2³¹."""
@@ -93,13 +95,14 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     policy: Policy = GuidedPolicy(chance, 1, options.seed) if options.policy == "expert" else chance
     step = 0
     if options.policy == "agent":
-        checkpoint = checkpoints.load(folder.checkpoints)
+        checkpoint = checkpoints.load(folder.checkpoints, partial(check_training, envs=saved.envs))
         if checkpoint is None:
             raise UserError(f"{folder.path} has no checkpoint yet")
         for notice in checkpoint.damaged.values():
             face.say(f"dynalang: {notice}; going back to {checkpoint.path}")
         agent = build_agent(config, spec)
-        agent.load_state_dict(checkpoint.tensors)
+        with checkpoints.fitting(checkpoint):
+            agent.load_state_dict(checkpoint.tensors)
         policy = GreedyPolicy(agent) if options.greedy else agent
         step = checkpoint.state["counters"]["steps"]
     evaluator = Evaluator(env, spec, min(SLOTS, count), render=options.video > 0)

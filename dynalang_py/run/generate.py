@@ -5,6 +5,7 @@ from typing import Annotated
 
 from dynalang_py.bounds import Episodes, Seed, Within, check
 from dynalang_py.errors import UserError
+from dynalang_py.run.checkpoint import fitting
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.pretrain import build_reader, load_read
 
@@ -35,7 +36,8 @@ def generate(folder: RunFolder, config: GenerateConfig) -> str:
         raise UserError('the prompt is empty; name one, as in: --prompt "Pick up the"')
     settings, checkpoint, tokenizer = load_read(folder)
     reader = build_reader(settings, tokenizer.size)
-    reader.load_state_dict(checkpoint.tensors, everything=False)
+    with fitting(checkpoint):
+        reader.load_state_dict(checkpoint.tensors, everything=False)
     prompt = tokenizer.encode(config.prompt)
     said = reader.write(
         prompt, config.tokens, config.temperature, end=tokenizer.end, seed=config.seed, draws=config.draws

@@ -1,5 +1,6 @@
 """Reading: a world model learns from windows of text, and is tried on text that is held out now and then."""
 
+import logging
 import math
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from dynalang_py.run.counters import ReadingCounters
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.loop import Loop
 from dynalang_py.run.signals import StopRequest
+from dynalang_py.run.state import check_reading
 from dynalang_py.text import baselines
 from dynalang_py.text.config import FREE_TO_RESUME, PretrainConfig
 from dynalang_py.text.reader import Prediction, Reader
@@ -35,6 +37,8 @@ SAMPLES, PROMPT, WRITTEN = 3, 8, 40
 """How many held-out documents are continued at each look, from how many tokens, by how many."""
 EVAL_STREAMS, EVAL_LENGTH = 32, 64
 """Shape of the windows in which held-out text is read."""
+
+_log = logging.getLogger("dynalang.pretrain")
 
 
 def pretrain(config: PretrainConfig, *, resume: bool = False) -> None:
@@ -49,7 +53,7 @@ def pretrain(config: PretrainConfig, *, resume: bool = False) -> None:
     face = Face()
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
-        checkpoint = checkpoints.load(folder.checkpoints) if resume else None
+        checkpoint = checkpoints.load(folder.checkpoints, check_reading) if resume else None
         if checkpoint:
             check_same(checkpoint, config)
             for notice in checkpoint.damaged.values():
@@ -95,9 +99,11 @@ def run_tokenizer(folder: RunFolder, name: str) -> Tokenizer:
 def load_read(folder: RunFolder) -> tuple[PretrainConfig, Checkpoint, Tokenizer]:
     """Settings, newest checkpoint and tokenizer of a run of reading. Raises UserError where the three don't fit."""
     settings = folder.load_as(PretrainConfig)
-    checkpoint = checkpoints.load(folder.checkpoints)
+    checkpoint = checkpoints.load(folder.checkpoints, check_reading)
     if checkpoint is None:
         raise UserError(f"{folder.path} has no checkpoint yet")
+    for notice in checkpoint.damaged.values():
+        _log.warning("%s; going back to %s", notice, checkpoint.path)
     tokenizer = run_tokenizer(folder, settings.tokenizer)
     check_tokenizer(checkpoint, tokenizer)
     return settings, checkpoint, tokenizer
@@ -126,8 +132,9 @@ class Pretrainer(Loop):
         self.windows = Windows(self.train, config.batch_size, config.batch_length, seed=config.seed, reset=config.reset)
         self.window_tokens = config.batch_size * config.batch_length
         if checkpoint:
-            self.reader.load_state_dict(checkpoint.tensors)
-            self.windows.load_state(checkpoint.state["windows"])
+            with checkpoints.fitting(checkpoint):
+                self.reader.load_state_dict(checkpoint.tensors)
+                self.windows.load_state(checkpoint.state["windows"])
             checkpoints.forget_after(self.best_folder, counters.updates)
         named = Path(config.tokenizer).expanduser()
         if named.is_file() and not list(folder.path.glob("tokenizer.*")):
@@ -242,7 +249,11 @@ class Pretrainer(Loop):
             return
         if self.looked_at != self.at:
             self.look(last=False)  # what came after the last look may be better still
-        best = checkpoints.load(self.best_folder)
+        try:
+            best = checkpoints.load(self.best_folder)
+        except UserError as error:
+            self.face.say(f"dynalang: {error}; the run keeps its last weights")
+            return
         if best is not None and self.counters.best_at != self.at:
             self.reader.load_state_dict(best.tensors, everything=False)
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from dynalang_py.run.limits import refuse_without_update
 from dynalang_py.run.loop import Loop
 from dynalang_py.run.pretrained import begin_with
 from dynalang_py.run.signals import StopRequest
+from dynalang_py.run.state import check_training
 from dynalang_py.text.mixing import Beside, world_tokenizer
 from dynalang_py.text.tokens import tokenise
 
@@ -51,7 +53,7 @@ def train(config: Config, *, resume: bool = False) -> None:
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
         stop = stack.enter_context(StopRequest())
-        checkpoint = checkpoints.load(folder.checkpoints) if resume else None
+        checkpoint = checkpoints.load(folder.checkpoints, partial(check_training, envs=config.envs)) if resume else None
         if checkpoint:
             _check_same(checkpoint, config)
             for notice in checkpoint.damaged.values():

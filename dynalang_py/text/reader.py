@@ -211,7 +211,7 @@ class Reader:
             self.belief = {
                 name: value.to(self.device) for name, value in checked(state, "belief/", self.belief).items()
             }
-            self.noise.generator.set_state(state["random/learning"].cpu())
+            self.noise.load_state(state["random/learning"])
             self.updates = int(state["updates"])
 
     def _named(self) -> dict[str, nn.Parameter]:

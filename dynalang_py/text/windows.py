@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynalang_py.errors import UserError
 from dynalang_py.text.tokens import Tokens
 
 LONGEST = 4096
@@ -55,10 +56,17 @@ class Windows:
         return {"epoch": self.epoch, "taken": self._taken, "place": [list(place) for place in self._place]}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, from the same tokens with the same seed."""
-        self.epoch, self._taken = state["epoch"], state["taken"]
+        """Go on where `state` was taken, from the same tokens with the same seed.
+
+        Raises UserError for a place that this text, cut into as many streams, doesn't have.
+        """
+        place = [(piece, read) for piece, read in state["place"]]
+        length = [*(self._ends - self._starts).tolist(), 0]  # of each piece, and of none
+        here = all(-1 <= piece < len(length) - 1 and 0 <= read <= length[piece] for piece, read in place)
+        if not here or len(place) != len(self._place) or not 0 <= state["taken"] <= len(self._order):
+            raise UserError("the checkpoint stands at a place that the text here doesn't have; is it another text?")
+        self.epoch, self._taken, self._place = state["epoch"], state["taken"], place
         self._order = self._shuffled()
-        self._place = [(piece, read) for piece, read in state["place"]]
 
     def _take(self) -> int:
         """The next piece of the list; behind the last begins an epoch."""
