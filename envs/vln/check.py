@@ -1,14 +1,18 @@
 """What is there to navigate: splits, scenes, ground truth and simulators, found before anything starts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TypeAlias, get_args
 
 from dynalang_py.envs.vln.episodes import read_episodes, read_ground_truth
 from dynalang_py.envs.vln.layout import episode_path, ground_truth_path, scene_path, splits
 from dynalang_py.envs.vln.scene import inspect as inspect_scene
 from dynalang_py.envs.vln.simulator import Body, Camera, SimulatorName, make_simulator
 from dynalang_py.errors import UserError
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called after each scene with the split, how many of its scenes were looked at, and how many are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,10 @@ class Split:
     """Whether all episodes tell where to stop."""
     has_truth: bool = False
     """Whether there is ground truth for all episodes."""
+    notes: int = 0
+    """How many values are wrong where nothing needs them."""
+    note: str = ""
+    """The first of them."""
     problem: str = ""
     """Why the files can't be read; empty if they can."""
 
@@ -51,14 +59,14 @@ class Report:
         return ""
 
 
-def inspect(data: Path, scenes: Path | None) -> Report:
+def inspect(data: Path, scenes: Path | None, progress: Progress | None = None) -> Report:
     """Look at all that the task needs. Raises UserError if there are no episodes below `data`."""
     data = Path(data).expanduser()
     names = splits(data)
     if not names:
         episode_path(data, "train")  # tells what is missing
     seen: dict[Path, str] = {}  # splits share scenes
-    found = tuple(_split(data, scenes, name, seen) for name in names)
+    found = tuple(_split(data, scenes, name, seen, progress) for name in names)
     return Report(splits=found, simulators={name: _without(name) for name in get_args(SimulatorName)})
 
 
@@ -75,21 +83,31 @@ def trouble(split: Split) -> str:
     return "" if split.has_goals else "tells no goals"
 
 
-def _split(data: Path, scenes: Path | None, name: str, seen: dict[Path, str]) -> Split:
+def _split(
+    data: Path,
+    scenes: Path | None,
+    name: str,
+    seen: dict[Path, str] | None = None,
+    progress: Progress | None = None,
+) -> Split:
     """seen: what is wrong with scenes that have been looked at, to be added to."""
+    seen = {} if seen is None else seen
     path = episode_path(data, name)
     truth = ground_truth_path(path)
     try:
-        episodes = read_episodes(path).episodes
+        file = read_episodes(path)
         known = read_ground_truth(truth) if truth.is_file() else {}
     except UserError as error:
         return Split(name=name, path=path, problem=str(error))
+    episodes = file.episodes
     wanted = tuple(dict.fromkeys(episode.scene_id for episode in episodes))
     places = {scene: _place(scene, data, scenes) for scene in wanted}
     there = [place for place in places.values() if place is not None]
-    for place in there:
+    for i, place in enumerate(there, 1):
         if place not in seen:
             seen[place] = _wrong(place)
+            if progress is not None:
+                progress(name, i, len(there))
     return Split(
         name=name,
         path=path,
@@ -99,6 +117,8 @@ def _split(data: Path, scenes: Path | None, name: str, seen: dict[Path, str]) ->
         unreadable=tuple(seen[place] for place in there if seen[place]),
         has_goals=all(episode.goals for episode in episodes),
         has_truth=all(str(episode.episode_id) in known for episode in episodes),
+        notes=len(file.notes),
+        note=file.notes[0] if file.notes else "",
     )
 
 

@@ -1,6 +1,7 @@
 """`dynalang vln check` says what is there and what is missing, before anything starts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,41 @@ def test_a_split_tells_of_its_scenes_and_ground_truth(world: Any, tmp_path: Path
     assert not split.usable
     (split,) = inspect(tmp_path, world.data / "scenes").splits
     assert split.usable
+
+
+def test_scenes_that_cannot_be_drawn_are_told_of_with_the_reason(
+    capsys: pytest.CaptureFixture[str], world: Any, tmp_path: Path
+) -> None:
+    """An OBJ whose picture is missing: without it the wall would be grey, silently."""
+    file = read_episodes(world.data / "train" / "train.json.gz")
+    episodes = tuple(replace(episode, scene_id=f"{episode.episode_id}.obj") for episode in file.episodes)
+    write_episodes(replace(file, episodes=episodes), tmp_path / "train.json.gz")
+    (tmp_path / "scenes").mkdir()
+    plain = "v 0 0 0\nv 9 0 0\nv 9 0 9\nvt 0 0\nusemtl a\nf 1/1 2/1 3/1\n"
+    for number, head in (("1", ""), ("2", "mtllib s.mtl\n"), ("3", "surf 0 1\n")):
+        (tmp_path / "scenes" / f"{number}.obj").write_text(head + plain)
+    (tmp_path / "scenes" / "s.mtl").write_text("newmtl a\nmap_Kd wood.png\n")
+    told: list[tuple[str, int, int]] = []
+    (split,) = inspect(tmp_path, None, lambda *done: told.append(done)).splits
+    assert told == [("train", 1, 3), ("train", 2, 3), ("train", 3, 3)]
+    assert not split.usable
+    assert ["2.obj can't be read: s.mtl, line 2: there is no picture wood.png" in split.unreadable[0]] == [True]
+    assert "3.obj can't be read: line 1: 'surf' is no statement that is read" in split.unreadable[1]
+    code, out, err = run(capsys, "check", str(tmp_path))
+    assert code == 2
+    assert "has 2 of 3 scenes that can't be drawn (Scene " in out
+    assert err.count("\n") == 1
+
+
+def test_values_that_nothing_needs_are_told_of_and_close_no_split(
+    capsys: pytest.CaptureFixture[str], world: Any, tmp_path: Path
+) -> None:
+    file = read_episodes(world.data / "train" / "train.json.gz")
+    wrong = tuple(replace(episode, extra={"info": 3}) for episode in file.episodes)
+    write_episodes(replace(file, episodes=wrong), tmp_path / "train.json.gz")
+    code, out, _ = run(capsys, "check", str(tmp_path), "--scenes", str(world.data / "scenes"))
+    assert code == 0
+    assert "ready; 3 values are wrong that nothing needs, such as in episode 1: info must be an object, got 3" in out
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the files of R2R-CE are not here")

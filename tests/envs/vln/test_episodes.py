@@ -358,6 +358,16 @@ def test_splits_are_found_in_folders_and_flat(tmp_path: Path) -> None:
     assert ground_truth_path(guide) == tmp_path / "rxr" / "rxr_guide_gt.json.gz"
 
 
+def test_what_holds_no_episodes_is_no_split(tmp_path: Path) -> None:
+    """R2R-CE ships embeddings.json.gz beside its splits. What is damaged may be a split, and its reader says so."""
+    put(tmp_path / "embeddings.json.gz", [[0.25, 0.5]] * 1000)
+    put(tmp_path / "words" / "words.json.gz", {"word_list": ["a"] * 1000})
+    put(tmp_path / "mine.json.gz", {"instruction_vocab": VOCABULARY, "episodes": [R2R]})
+    put(tmp_path / "val_seen.json.gz", [])
+    (tmp_path / "other.json.gz").write_bytes(b"no gzip")
+    assert splits(tmp_path) == ("val_seen", "mine", "other")
+
+
 def test_a_missing_split_is_told_with_those_that_are_there(tmp_path: Path) -> None:
     put(tmp_path / "val_unseen.json.gz", {})
     with pytest.raises(UserError, match=r"no split 'val_unsen' .*there are val_unseen\. Did you mean 'val_unseen'\?"):
