@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynalang_py.errors import UserError, nearest, shown
 from dynalang_py.options import parse, refuse_options
-from dynalang_py.run.machine import keep_freed_memory
+from dynalang_py.run.machine import prepare
 
 if TYPE_CHECKING:
     from dynalang_py.config import Config
@@ -190,7 +190,7 @@ def _train(args: list[str]) -> None:
         config = _resumed("train", Config, resume, args, FREE, "--steps")
     from dynalang_py.run.train import train
 
-    keep_freed_memory()
+    prepare()
     train(config, resume=resume is not None)
 
 
@@ -215,7 +215,7 @@ def _pretrain(args: list[str]) -> None:
         config = _resumed("pretrain", readers.PretrainConfig, resume, args, readers.FREE_TO_RESUME, "--updates")
     from dynalang_py.run.pretrain import pretrain
 
-    keep_freed_memory()
+    prepare()
     pretrain(config, resume=resume is not None)
 
 
@@ -259,6 +259,7 @@ def _generate(args: list[str]) -> None:
     path = args.pop(0)
     about = "Let a model that has read go on from a prompt."
     config = parse(GenerateConfig, GenerateConfig(), args, f"dynalang generate {path}", about)
+    prepare()
     print(generate(RunFolder(user_path(path)), config))
 
 
@@ -279,7 +280,9 @@ def _eval(args: list[str]) -> None:
     run = folder.load()
     default = EvalConfig(env=run.env, greedy=run.greedy_eval)
     args = [_long(arg, default) for arg in args]
-    evaluate_run(folder, parse(EvalConfig, default, args, f"dynalang eval {path}", "Play episodes with fixed seeds."))
+    options = parse(EvalConfig, default, args, f"dynalang eval {path}", "Play episodes with fixed seeds.")
+    prepare()
+    evaluate_run(folder, options)
 
 
 def _bench(args: list[str]) -> None:

@@ -20,7 +20,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import Family
 from dynalang_py.run import memory
-from dynalang_py.run.machine import keep_freed_memory
+from dynalang_py.run.machine import prepare, threads
 from dynalang_py.sizes import parts as size_parts
 
 FAMILIES: tuple[Family, ...] = ("dreamer2025", "dreamer2023")
@@ -84,6 +84,8 @@ class Result:
     first_update_s: float
     """Seconds of the very first update, compilation included."""
     parameters: int
+    threads: str
+    """With how many PyTorch computed, and why with no more."""
     precision: str
     compiled: bool
     fused: bool
@@ -92,7 +94,7 @@ class Result:
 
 def main(config: BenchConfig) -> None:
     """`dynalang bench`."""
-    keep_freed_memory()
+    prepare()
     results = {family: bench(config, family) for family in FAMILIES}
     peaks = {name: matmul_peak(resolve_device(config.device), dtype) for name, dtype in _types(config).items()}
     if config.json:
@@ -120,6 +122,7 @@ _ROWS: dict[str, Callable[[Result], str]] = {
     "share of the matmul peak": lambda r: f"{r.matmul_share:.0%}",
     "GFLOP in matmuls": lambda r: f"{r.matmul_gflop:,.0f}",
     "parameters": lambda r: f"{r.parameters:,}",
+    "threads": lambda r: r.threads,
     "precision": lambda r: r.precision + ", compiled" * r.compiled + ", fused" * r.fused,
     "first update, s": lambda r: f"{r.first_update_s:.1f}",
     "an update, ms": lambda r: f"{1e3 * r.seconds:.0f}",
@@ -153,6 +156,7 @@ def bench(config: BenchConfig, family: Family) -> Result:
         parts={part: spans.get(part, 0.0) * scale for part in PARTS},
         first_update_s=first,
         parameters=agent.parameter_table()["total"],
+        threads=threads(),
         precision=precision,
         compiled=config.compile,
         fused=device.type == "cpu" and fused.available(),

@@ -23,6 +23,7 @@ from dynalang_py.run.console import Face, duration
 from dynalang_py.run.counters import ReadingCounters
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.loop import Loop
+from dynalang_py.run.machine import threads
 from dynalang_py.run.signals import StopRequest
 from dynalang_py.run.state import check_reading
 from dynalang_py.text import baselines
@@ -314,6 +315,7 @@ class Pretrainer(Loop):
             ("held out", f"{len(valid):,} tokens in {valid.documents:,} documents"),
             *((f"{name}, held out", shown(values)) for name, values in self.baselines.items()),
             ("device", computes(device, self.reader.precision, compiled=False)),
+            ("threads", threads()),
             ("folder", str(self.folder.path)),
         ]
         begun = f"Going on at update {self.at:,}"

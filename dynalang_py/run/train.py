@@ -27,6 +27,7 @@ from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.gallery import Gallery
 from dynalang_py.run.limits import refuse_without_update
 from dynalang_py.run.loop import Loop
+from dynalang_py.run.machine import threads
 from dynalang_py.run.pretrained import begin_with
 from dynalang_py.run.signals import StopRequest
 from dynalang_py.run.state import check_training
@@ -299,6 +300,7 @@ class Trainer(Loop):
             ("updates per environment step", f"{config.updates_per_step:.4g}"),
             ("environments", f"{config.envs} x {config.env.task}" + (", a process each" if config.processes else "")),
             ("device", computes(agent, precision, compiled=config.compile)),
+            ("threads", threads()),
             ("folder", str(self.folder.path)),
         ]
         begun = f"Going on at step {self.counters.steps:,}"
