@@ -136,6 +136,7 @@ class BabyAI(gymnasium.Env[Observation, Any]):
         seen = self.level.gen_obs()  # what reset returns lacks the thing that some levels put into the agent's hands
         self._mission: str = seen["mission"]
         heard = {"true": self._mission, "shuffled": self._draw_mission(), "none": ""}[self.config.language]
+        self.told = heard
         self._speaker.tell(self._tokenizer.encode(heard))
         self._named = named_thing(self._mission)
         self._faced_cell = self._front()

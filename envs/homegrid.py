@@ -136,6 +136,7 @@ class HomeGrid(gymnasium.Env[Observation, Any]):
                 world.seed(self.np_random)
         seen = self._world.reset()
         heard = self._other.reset() if self._other is not None else seen
+        self.told = ""
         return self._observe(seen, heard, done=False), {}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
@@ -150,6 +151,8 @@ class HomeGrid(gymnasium.Env[Observation, Any]):
     def _observe(self, seen: dict[str, Any], heard: dict[str, Any], *, done: bool) -> Observation:
         if self.config.language == "none":
             heard = self._world.silence
+        elif heard["log_language_info"] != "<pad>":  # between two sentences the last one stays
+            self.told = heard["log_language_info"]
         tasks = len(self._world.wheel.accomplished_tasks) if done else 0
         # Nothing is shared with homegrid's dictionary, which it changes in place while the world stands still.
         return {

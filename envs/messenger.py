@@ -130,9 +130,10 @@ class Messenger(gymnasium.Env[Observation, Any]):
         self._text = " ".join(sentence.strip() for sentence in manual)
         if self._other is not None:
             manual = self._other.reset()[1]
+        self.told = _plain(" ".join(sentence.strip() for sentence in manual))
         self._words = [word for sentence in manual for word in self._voice.read(sentence)]
         if self.config.language == "none":
-            self._words = [self._voice.silence] * len(self._words)
+            self.told, self._words = "", [self._voice.silence] * len(self._words)
         self._heard = self._age = 0
         return self._observe(0.0), {}
 

@@ -133,7 +133,9 @@ class VLN(gymnasium.Env[Observation, Any]):
     def _tell(self, episode: Episode) -> None:
         if self.config.language == "shuffled":
             episode = self._file.episodes[int(self.np_random.integers(self.episodes))]
-        words = [] if self.config.language == "none" else self._voice.read(episode.instruction.text)
+        silent = self.config.language == "none"
+        self.told = "" if silent else _plain(episode.instruction.text)
+        words = [] if silent else self._voice.read(episode.instruction.text)
         self._said = [self._voice.silence, *words]
         self._speaker.tell(range(1, len(self._said)))
 
