@@ -10,8 +10,8 @@ An observation is a dictionary:
 - `log_*`: float32 numbers for people. They speak at the last step of an episode and are 0 before; NaN says that the
   question didn't arise in this episode.
 
-Every environment has `vocabulary`, a tuple of display pieces indexed by token id, and `told`, the sentence that is being
-said: where language is shuffled, or hints are given, another than `log_text`.
+Every environment has `vocabulary`, a tuple of display pieces indexed by token id, and `told`, the sentence that the
+agent is told: where language is shuffled, or hints are given, another than `log_text`.
 """
 
 import importlib

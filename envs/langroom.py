@@ -3,12 +3,14 @@
 The world of "Learning to Model the World with Language" (arXiv 2308.01399), section 4.4.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from PIL import Image, ImageDraw, ImageFont
 
 from dynalang_py.bounds import check
 from dynalang_py.envs.contract import (
@@ -30,6 +32,9 @@ TASKS = ("answer-only", "answer-and-echo", "echo")
 WORDS = 15
 MOVES = 5
 _STILL_AND_SILENT = (0, PAD)
+
+SIDE, ROWS, WIDTH = 192, 10, 75
+"""Of the picture for people: pixels of the agent's view, steps on the page beside it, pixels of a column there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +102,10 @@ class LangRoom(gymnasium.Env[Observation, np.ndarray]):
         super().reset(seed=seed)
         for room in filter(None, (self._room, self._other)):
             room.rng = np.random.default_rng(int(self.np_random.integers(2**63)))
-        self._said: list[int] = [PAD]
+        self._said, self._heard = _Sentence(), _Sentence()
+        self._page: list[tuple[str, str, str]] = []
         self._questions = self._right = 0
-        return self._observe(self._advance(_STILL_AND_SILENT, reset=True)), {}
+        return self._observe(self._advance(_STILL_AND_SILENT, reset=True), talk=PAD), {}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, Info]:
         move, talk = (int(part) for part in action)
@@ -107,19 +113,18 @@ class LangRoom(gymnasium.Env[Observation, np.ndarray]):
         if seen["text"] in self._colors:
             self._questions += 1
             self._right += talk == seen["text"]
-        return self._observe(seen), float(seen["reward"]), False, bool(seen["is_last"]), {}
+        return self._observe(seen, talk), float(seen["reward"]), False, bool(seen["is_last"]), {}
 
     def render(self) -> np.ndarray | None:
-        """The agent's view, the voice's words, the agent's words and the rewards side by side, at twice the size."""
-        return None if self.render_mode is None else np.repeat(np.repeat(self._frame, 2, axis=0), 2, axis=1)
+        """The agent's view, and beside it, page by page, what it hears and says at each step and what that is worth."""
+        return None if self.render_mode is None else _draw(self._view, self._page)
 
     def _make_room(self) -> Any:
         config = self.config
         room = self._langroom.LangRoom(config.task, config.view, config.max_steps, config.image_size, WORDS)
-        if self.render_mode is None:
-            # Its log image writes three columns of text at every step: five sixths of the time, for nobody.
-            nothing = np.zeros((config.image_size, config.image_size, 3), np.uint8)
-            room._display = lambda lines: nothing
+        # Its log image writes three columns of text at every step: five sixths of the time, and in no common lines.
+        nothing = np.zeros((config.image_size, config.image_size, 3), np.uint8)
+        room._display = lambda lines: nothing
         return room
 
     def _advance(self, action: tuple[int, int], *, reset: bool) -> dict[str, Any]:
@@ -131,19 +136,54 @@ class LangRoom(gymnasium.Env[Observation, np.ndarray]):
             heard = self._other.step({"move": move, "talk": talk, "reset": reset})["text"]
         return {**seen, "heard": PAD if self.config.language == "none" else heard}
 
-    def _observe(self, seen: dict[str, Any]) -> Observation:
-        self._frame = seen["log_image"]
-        if self._said[-1] == PAD and seen["text"] != PAD:
-            self._said = []
-        if self._said[-1:] != [PAD]:
-            self._said.append(seen["text"])
+    @property
+    def told(self) -> str:
+        """What the agent heard last."""
+        return self._heard.text
+
+    def _observe(self, seen: dict[str, Any], talk: int) -> Observation:
+        said, heard, answer = (
+            "" if word == PAD else self.vocabulary[word] for word in (seen["text"], seen["heard"], talk)
+        )
+        self._said.hear(said)
+        self._heard.hear(heard)
+        self._view = seen["image"]
+        page = self._page if len(self._page) < ROWS else []  # words that stay where they are can be read
+        self._page = [*page, (heard, answer, f"{seen['reward']:g}" if seen["reward"] else "")]
         done = seen["is_last"]
         success = self._right / self._questions if self._questions else np.nan
         return {
             "image": seen["image"],
             "token": int(seen["heard"]),
             "is_read_step": 0,
-            "log_text": " ".join(self.vocabulary[word] for word in self._said if word != PAD),
+            "log_text": self._said.text,
             "log_success": np.array(success if done else 0.0, np.float32),
             "log_questions": np.array(self._questions if done else 0, np.float32),
         }
+
+
+class _Sentence:
+    """Words one by one; silence ends a sentence, which stays until the next begins."""
+
+    text = ""
+    _over = False
+
+    def hear(self, word: str) -> None:
+        if not word:
+            self._over = True
+            return
+        self.text = word if self._over or not self.text else f"{self.text} {word}"
+        self._over = False
+
+
+def _draw(view: np.ndarray, page: Sequence[tuple[str, str, str]]) -> np.ndarray:
+    picture = Image.new("RGB", (SIDE + 3 * WIDTH, SIDE), "#1f2430")
+    picture.paste(Image.fromarray(view).resize((SIDE, SIDE), Image.Resampling.NEAREST))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
+    height = SIDE // (ROWS + 1)
+    for line, row in enumerate([("hears", "says", "reward"), *page]):
+        ink = "#8a909c" if line == 0 else "#ffffff" if line == len(page) else "#c3c7d0"
+        for column, word in enumerate(row):
+            corner = (SIDE + 6 + column * WIDTH, (line + 0.5) * height)
+            draw.text(corner, word, ink, font, anchor="lm")
+    return np.asarray(picture)

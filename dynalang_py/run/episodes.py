@@ -18,11 +18,13 @@ class Movie:
 
     frames: list[NDArray[np.uint8]] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
-    """The sentence in force."""
+    """What the agent is told."""
     words: list[str] = field(default_factory=list)
     """The word that the agent hears at this step; empty where it is silent."""
     episode: Episode = field(default_factory=dict)
     """How it ended."""
+    tasks: list[str] = field(default_factory=list)
+    """The sentence in force, which may be another; none where it is the same throughout."""
 
 
 class EpisodeMeter:

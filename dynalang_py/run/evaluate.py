@@ -281,10 +281,12 @@ class _Slot:
 
     def film(self, movie: Movie) -> None:
         if self.is_first:  # also where the episode was begun again
-            movie.frames, movie.sentences, movie.words = [], [], []
+            movie.frames, movie.sentences, movie.words, movie.tasks = [], [], [], []
         token = int(self.obs.get("token", 0))
         movie.frames.append(np.asarray(self.env.render()))
-        movie.sentences.append(str(self.obs.get("log_text", "")))
+        task = str(self.obs.get("log_text", ""))
+        movie.tasks.append(task)
+        movie.sentences.append(getattr(self.env.unwrapped, "told", task))
         movie.words.append(self._vocabulary[token] if token else "")
 
     def _set(

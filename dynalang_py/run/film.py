@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.font_manager import FontProperties, findfont
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from dynalang_py.run.episodes import Movie
 
@@ -22,31 +22,38 @@ Frame = Image.Image
 GIF_LIMIT = 1_000_000
 """Largest animation in bytes: what a README and a reader on a phone put up with."""
 
-LONGEST = 120
+LONGEST = 250
 """Steps of an episode that are shown at most."""
 
-SIDE, WIDEST, MARGIN, LINE_HEIGHT, MOST_LINES = 240, 480, 14, 20, 4
-"""Of an episode's card: pixels of a square picture, of a wide one, around it, and per line of text; lines at most."""
+SIDE, WIDE, WIDEST = 256, 320, 480
+"""Of an episode's picture: pixels of the side of a square one, of a square as large as a wide one, and its width at
+most."""
+MARGIN, LINE_HEIGHT, MOST_LINES = 14, 20, 4
+"""Of an episode's card: pixels around the picture and per line of text; lines of a sentence at most."""
+
+TASK, SILENCE = "task:", "(told nothing)"
+"""What stands before the task where the agent is told something else, and instead of a sentence."""
 
 INK, GREY, LINE, PAPER = "#1f2430", "#8a909c", "#d5d8de", "#ffffff"
 BLUE, GREEN, RED, MARK = "#2f6fde", "#1a9850", "#d7301f", "#ffd75e"
 
 
 def episodes(movies: Sequence[Movie]) -> bytes:
-    """GIF of episodes beside each other, the sentence under each and the word being heard marked in it.
+    """GIF of episodes beside each other, what the agent is told under each and the word being heard marked in it.
 
-    At most GIF_LIMIT bytes and LONGEST steps. Pictures that are wider than high lie below each other.
+    Where the task is another than what is told, it stands beneath. At most GIF_LIMIT bytes and LONGEST steps; a longer
+    episode is said to be cut. Pictures that are wider than high lie below each other.
     """
     heard = [spoken(movie) for movie in movies]
     length = min(LONGEST, max(len(movie.frames) for movie in movies))
     fps = 5 if length <= 50 else 10
     height, width = movies[0].frames[0].shape[:2]
-    across = min(WIDEST, max(SIDE, round(SIDE * math.sqrt(width / height))))
-    sentences = {sentence for movie in movies for sentence in movie.sentences}
-    lines = min(MOST_LINES, max(_wrap(sentence, across)[-1][-1] + 1 for sentence in sentences))
-    size = (across, min(SIDE, round(across * height / width)))
+    wide = width > height
+    across = min(WIDEST, round(WIDE * math.sqrt(width / height))) if wide else SIDE
+    size = (across, round(across * height / width) if wide else SIDE)
+    below = _lines(movies, across)
     frames = [
-        _join([_scene(movie, spans, t, size, lines) for movie, spans in zip(movies, heard, strict=True)], across > SIDE)
+        _join([_scene(movie, spans, t, size, below) for movie, spans in zip(movies, heard, strict=True)], wide)
         for t in range(length)
     ]
     return gif([*frames, *[frames[-1]] * round(1.5 * fps)], fps)
@@ -92,7 +99,7 @@ def spoken(movie: Movie) -> list[tuple[int, int]]:
     for text, word in zip(movie.sentences, movie.words, strict=True):
         if text != sentence:
             sentence, cursor = text, 0
-        piece = word.strip("▁ ").lower()
+        piece = word.replace("▁", " ").strip().lower()
         begin = sentence.lower().find(piece, cursor) if piece else -1
         if piece and begin < 0:  # the sentence is being said again
             begin = sentence.lower().find(piece)
@@ -111,41 +118,85 @@ def gif(frames: Sequence[Frame], fps: float, limit: int = GIF_LIMIT) -> bytes:
     scale = 1.0
     while True:
         size = (round(width * scale), round(height * scale))
-        scaled = frames if scale == 1 else [frame.resize(size, Image.Resampling.LANCZOS) for frame in frames]
+        scaled = frames if scale == 1 else [frame.resize(size, Image.Resampling.BILINEAR) for frame in frames]
         for colours in (128, 64, 32):
-            palette = sample.quantize(colours, dither=Image.Dither.NONE)
+            palette = _palette(sample, colours)
             small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in scaled]
             file = io.BytesIO()
             small[0].save(file, "GIF", save_all=True, append_images=small[1:], duration=round(1000 / fps), loop=0)
             if file.tell() <= limit or min(size) < 64:
                 return file.getvalue()
-        scale *= 0.75
+            if file.tell() > 2 * limit:
+                break  # fewer colours would not do
+        scale *= min(0.9, 0.97 * math.sqrt(limit / file.tell()))
 
 
-def _scene(movie: Movie, spans: Sequence[tuple[int, int]], t: int, size: tuple[int, int], lines: int) -> Frame:
-    """One step of one episode as a card of fixed size: picture, sentence, outcome; a finished one stands still."""
+def _palette(sample: Frame, colours: int) -> Frame:
+    """Of what is seen, and of the colours that mean something, which are too few pixels to be chosen for themselves."""
+    fixed = [value for name in (INK, GREY, LINE, PAPER, BLUE, GREEN, RED, MARK) for value in ImageColor.getrgb(name)]
+    seen = sample.quantize(colours - len(fixed) // 3, dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*fixed, *seen])
+    return palette
+
+
+def _lines(movies: Sequence[Movie], across: int) -> tuple[int, int]:
+    """Lines of text that the longest sentence needs, and the longest task where any is another than what is told."""
+
+    def most(texts: set[str]) -> int:
+        return min(MOST_LINES, max((_wrap(text, across)[-1][-1] + 1 for text in texts), default=0))
+
+    tasks = {f"{TASK} {task}" for movie in movies for task in _other_tasks(movie)}
+    told = {_told(movie, t) for movie in movies for t in range(len(movie.sentences))}
+    return most(told), most(tasks)
+
+
+def _other_tasks(movie: Movie) -> set[str]:
+    """Those that differ from what the agent is told."""
+    return {task for told, task in zip(movie.sentences, movie.tasks, strict=False) if task != told}
+
+
+def _told(movie: Movie, t: int) -> str:
+    return movie.sentences[t] or (SILENCE if movie.tasks and movie.tasks[t] else "")
+
+
+def _scene(
+    movie: Movie, spans: Sequence[tuple[int, int]], t: int, size: tuple[int, int], below: tuple[int, int]
+) -> Frame:
+    """One step of one episode as a card of fixed size: picture, sentence, outcome; a finished one stands still.
+
+    below: lines of text for what is told, and for the task.
+    """
     over = t >= len(movie.frames) - 1 and bool(movie.episode)
-    t = min(t, len(movie.frames) - 1)
+    shown = min(t, len(movie.frames) - 1)
     width, height = size
-    card = Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN + LINE_HEIGHT * lines + 34), PAPER)
+    card = Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN + LINE_HEIGHT * sum(below) + 34), PAPER)
     draw = ImageDraw.Draw(card)
-    picture = _fit(Image.fromarray(movie.frames[t]), size)
+    picture = _fit(Image.fromarray(movie.frames[shown]), size)
     x, y = MARGIN + (width - picture.width) // 2, MARGIN + (height - picture.height) // 2
     won = movie.episode.get("success", math.nan)
     outcome = LINE if not over else GREY if math.isnan(won) else GREEN if won > 0.5 else RED
     draw.rounded_rectangle((x - 5, y - 5, x + picture.width + 4, y + picture.height + 4), 6, fill=outcome)
     card.paste(picture, (x, y))
-    _sentence(draw, movie.sentences[t], spans[t], width, height + MARGIN + 14)
-    verdict = f"step {t}"
-    if over:
-        score = f"return {movie.episode['return']:.2f}"
-        word = {0.0: "failed, ", 1.0: "done, "}.get(won, "" if math.isnan(won) else f"{won:.0%} right, ")
-        verdict = word + score
-    draw.text((MARGIN, card.height - 26), verdict, outcome if over else GREY, _font(14, bold=over))
+    top = height + MARGIN + 14
+    _sentence(draw, _told(movie, shown), spans[shown], width, top, INK if movie.sentences[shown] else GREY)
+    if below[1] and movie.tasks and movie.tasks[shown]:
+        _sentence(draw, f"{TASK} {movie.tasks[shown]}", (0, 0), width, top + LINE_HEIGHT * below[0], GREY)
+    draw.text((MARGIN, card.height - 26), verdict(movie, t), outcome if over else GREY, _font(14, bold=over))
     return card
 
 
-def _sentence(draw: ImageDraw.ImageDraw, text: str, span: tuple[int, int], width: int, top: int) -> None:
+def verdict(movie: Movie, t: int) -> str:
+    """What stands below a step: its number, or how the episode ended, or that the film ends before it."""
+    last = len(movie.frames) - 1
+    if t >= last and movie.episode:
+        won = movie.episode.get("success", math.nan)
+        word = {0.0: "failed, ", 1.0: "done, "}.get(won, "" if math.isnan(won) else f"{won:.0%} right, ")
+        return f"{word}return {movie.episode['return']:.2f}"
+    return f"step {t} of {last}; the film ends here" if t == LONGEST - 1 else f"step {min(t, last)}"
+
+
+def _sentence(draw: ImageDraw.ImageDraw, text: str, span: tuple[int, int], width: int, top: int, ink: str) -> None:
     """A sentence below a picture, with the characters of `span` marked."""
     font = _font(15)
     for word, at, x, line in _wrap(text, width):
@@ -155,8 +206,8 @@ def _sentence(draw: ImageDraw.ImageDraw, text: str, span: tuple[int, int], width
         begin, end = max(span[0] - at, 0), min(span[1] - at, len(word))
         if begin < end:
             left, right = x + font.getlength(word[:begin]), x + font.getlength(word[:end])
-            draw.rounded_rectangle((left - 3, y - 1, right + 2, y + LINE_HEIGHT - 1), 4, fill=MARK)
-        draw.text((x, y), word, INK, font)
+            draw.rounded_rectangle((left - 1, y - 1, right, y + LINE_HEIGHT - 1), 4, fill=MARK)  # not the spaces
+        draw.text((x, y), word, ink, font)
 
 
 def _wrap(text: str, width: int) -> list[tuple[str, int, float, int]]:

@@ -260,6 +260,11 @@ def test_shuffling_changes_the_words_and_silence_is_as_long(public: bool) -> Non
         for other in (shuffled, none):
             assert (other[0][0]["image"] == true[0][0]["image"]).all()
             assert other[0][0]["log_text"] == true[0][0]["log_text"]
+        told = {language: envs.make(replace(config, language=language)) for language in ("true", "shuffled", "none")}
+        texts = {language: env.reset(seed=seed)[0]["log_text"] for language, env in told.items()}
+        assert told["true"].get_wrapper_attr("told") == texts["true"]
+        assert told["shuffled"].get_wrapper_attr("told") != texts["shuffled"]
+        assert told["none"].get_wrapper_attr("told") == ""
         assert {obs["token"] for obs, *_ in none} == {t5.PAD}
         assert [obs["is_read_step"] for obs, *_ in none] == [obs["is_read_step"] for obs, *_ in true]
         different += [o["token"] for o, *_ in true] != [o["token"] for o, *_ in shuffled]

@@ -164,10 +164,36 @@ def test_frames_are_made_for_people(config: EnvConfig) -> None:
     assert envs.make(config).render() is None
 
 
+def test_the_words_are_those_of_what_is_told(config: EnvConfig) -> None:
+    """Whatever the episode's own sentence is: films show what the agent was told."""
+    env = envs.make(config)
+    if "token" not in env.observation_space.spaces:
+        return
+    vocabulary, others = env.get_wrapper_attr("vocabulary"), 0
+    env.action_space.seed(7)
+    for seed in range(3):
+        obs, done = env.reset(seed=seed)[0], False
+        for _ in range(40):
+            told = env.get_wrapper_attr("told")
+            piece = vocabulary[obs["token"]].strip("▁") if obs["token"] else ""
+            assert piece in ("", "</s>") or piece in told
+            others += told != obs["log_text"]
+            if done:
+                break
+            obs, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            done = terminated or truncated
+    if config.language == "shuffled":
+        assert others
+    elif config.task in ("homegrid-task", "BabyAI-GoToLocal-v0", "answer-only"):
+        assert not others
+
+
 @pytest.mark.parametrize("kind", [DummyConfig, BabyAIConfig, HomeGridConfig, LangRoomConfig])
 def test_without_language_there_is_silence(kind: type[DummyConfig]) -> None:
     pytest.importorskip(MODULES.get(kind, "numpy"))
-    assert {obs["token"] for obs, *_ in rollout(envs.make(kind(language="none")), seed=0, steps=300)} == {0}
+    env = envs.make(kind(language="none"))
+    assert {obs["token"] for obs, *_ in rollout(env, seed=0, steps=300)} == {0}
+    assert env.get_wrapper_attr("told") == ""
 
 
 def test_silence_as_embedding_is_the_same_at_every_step() -> None:

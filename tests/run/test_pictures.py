@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor, ImageDraw
 
 from dynalang_py.run import film, pictures
 from dynalang_py.run.episodes import Movie
@@ -53,7 +53,7 @@ def test_a_film_is_as_long_as_its_longest_episode_and_marks_the_outcome() -> Non
     frames = _frames(film.episodes([short, long]))
     assert len(frames) == 9  # the last stands still, as one long frame
     half = frames[0].shape[1] // 2
-    edge = frames[0].shape[0] // 4, 11  # on the frame around the first picture
+    edge = frames[0].shape[0] // 4, 19  # on the frame around the first picture
 
     def near(colour: str, pixel: np.ndarray) -> bool:
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
@@ -64,6 +64,45 @@ def test_a_film_is_as_long_as_its_longest_episode_and_marks_the_outcome() -> Non
     assert near(film.GREEN, frames[8][edge])
     assert near(film.LINE, frames[7][edge[0], edge[1] + half])
     assert near(film.RED, frames[8][edge[0], edge[1] + half])
+
+
+def test_a_film_that_is_shorter_than_its_episode_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film, "LONGEST", 6)
+    short, long = _movie(4), _movie(9, success=0.0)
+    assert len(_frames(film.episodes([short, long]))) == 6
+    assert [film.verdict(long, t) for t in (4, 5)] == ["step 4", "step 5 of 8; the film ends here"]
+    assert film.verdict(short, 5) == "done, return 0.50"
+
+
+def test_beside_what_is_told_stands_the_task_where_it_is_another() -> None:
+    """A line more, which is as high as all lines; and nothing of it where both are one."""
+    movie = _movie(4)
+    movie.tasks = list(movie.sentences)
+    same = _frames(film.episodes([movie]))
+    movie.tasks = ["go to the box"] * 4
+    other = _frames(film.episodes([movie]))
+    assert other[0].shape[0] == same[0].shape[0] + film.LINE_HEIGHT
+    movie.sentences = [""] * 4  # told nothing, which is said, too
+    silent = _frames(film.episodes([movie]))
+    assert silent[0].shape == other[0].shape
+    line = slice(film.SIDE + 2 * film.MARGIN, film.SIDE + 2 * film.MARGIN + film.LINE_HEIGHT)
+    assert (silent[0][line].mean(-1) < 200).sum() > 50
+
+
+def test_the_mark_takes_in_no_space() -> None:
+    card = Image.new("RGB", (300, 60), film.PAPER)
+    film._sentence(ImageDraw.Draw(card), "go to the ball", (3, 5), 256, 10, film.INK)
+    font, before, word = film._font(15), "go ", "to"
+    left = film.MARGIN + font.getlength(before)
+    marked = np.flatnonzero((np.abs(np.asarray(card).astype(int) - ImageColor.getrgb(film.MARK)).max(-1) < 8).any(0))
+    assert left - 2 <= marked.min() <= left + 1
+    assert left + font.getlength(word) - 2 <= marked.max() <= left + font.getlength(word) + 1
+
+
+def test_colours_that_mean_something_survive_many_others() -> None:
+    frames = _frames(film.episodes([_movie(6, success=0.0)]))
+    edge = frames[-1][film.SIDE // 2, film.MARGIN + 5].astype(int)
+    assert np.abs(edge - ImageColor.getrgb(film.RED)).max() < 4
 
 
 @pytest.mark.parametrize("size", [8, 64, 300])

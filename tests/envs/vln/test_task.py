@@ -321,7 +321,11 @@ def test_shuffled_tells_another_episode_and_none_nothing(config: VLNConfig) -> N
         obs, _ = shuffled.reset(seed=3 * k)
         assert obs["log_text"] == "Leave the room and turn right."  # what would have been true
         heard.add(obs["token"])
+        said = " ".join(shuffled.get_wrapper_attr("told").split()).lower()
+        assert shuffled.get_wrapper_attr("vocabulary")[obs["token"]].strip("▁") in ("<pad>", *said.split())
     assert len(heard) == 3
+    assert silent.reset(seed=0)[0]["log_text"]
+    assert not silent.get_wrapper_attr("told")
     assert {obs["token"] for obs, *_ in play(silent, 0, [LEFT] * 20)} == {0}
 
 
