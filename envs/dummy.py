@@ -83,8 +83,8 @@ class Dummy(gymnasium.Env[Observation, Any]):
         self._goal, other = self.np_random.integers(self.config.choices, size=2).tolist()
         self._age = 0
         heard = {"true": self._goal, "shuffled": other, "none": None}[self.config.language]
-        self.told, ids = ("", ()) if heard is None else self._sentences[heard]
-        self._speaker.tell(ids)
+        self.told = "" if heard is None else self._sentences[heard][0]
+        self._speaker.tell(() if heard is None else self._sentences[heard][1])
         return self._observe(0.0), {}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:

@@ -30,10 +30,14 @@ class Gallery:
         """What the agent did when it was told something."""
         self._hang("episodes", film.episodes(movies), step)
 
-    def open_loop(self, agent: Agent, replay: Replay, step: int) -> None:
-        """What the agent imagines against what came; nothing as long as there is too little to show."""
-        if not agent.spec.images or replay.length <= CONTEXT or not replay.ready(WINDOWS):
-            return
+    def open_loop(self, agent: Agent, replay: Replay, step: int) -> str:
+        """What the agent imagines against what came. Returns why there is nothing to show, or an empty string."""
+        if not agent.spec.images:
+            return "the agent sees no images"
+        if replay.length <= CONTEXT:
+            return f"windows of {replay.length} steps end within the {CONTEXT} that it sees first (--batch-length)"
+        if not replay.ready(WINDOWS):
+            return f"the replay holds no {WINDOWS} windows of {replay.length} steps yet"
         dream = agent.open_loop(_whole_episodes(replay), context=CONTEXT)
         tokens = dream.token_true, dream.token_predicted
         animation = film.open_loop(
@@ -47,6 +51,7 @@ class Gallery:
         self._hang("open_loop", animation, step)
         if tokens[0] is not None and tokens[1] is not None:
             self._logger.text("open_loop/words", _said(tokens[0], tokens[1], self._vocabulary), step)
+        return ""
 
     def learning_curve(self, metric: str, baseline: float | None, title: str) -> None:
         """The course of a metric so far."""

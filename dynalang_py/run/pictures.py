@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY = "#2f6fde", "#e07b1a", "#8a909c"
 
+MINUTES_APART = 0.07
+"""Least distance of two labels of minutes, as a share of the axis."""
+
 WINDOW = 100
 """Episodes that the curve of training averages over."""
 
@@ -44,14 +47,17 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], metric: str, baseline: flo
         )
         axes.annotate(
             f"{values[-1]:.0f} %" if percent else f"{values[-1]:.2f}",
-            (float(steps[-1]), float(values[-1])),
-            xytext=(-8, 0),
+            (1, float(values[-1])),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),  # beside the axes, where no line is
             textcoords="offset points",
-            ha="right",
+            ha="left",
             va="center",
             color=ORANGE,
             weight="bold",
         )
+    if note := _missing(bool(train), bool(tests)):
+        axes.text(0.5, 0.1 if tests else 0.5, note, transform=axes.transAxes, ha="center", va="center", color=GREY)
     axes.set(xlabel="environment steps", ylabel="success (%)" if percent else metric)
     axes.set_xlim(0, 1.02 * max((row["step"] for row in rows), default=1))
     if percent:
@@ -71,6 +77,13 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], metric: str, baseline: flo
     return png.getvalue()
 
 
+def _missing(train: bool, tests: bool) -> str:
+    """Why there is no line."""
+    if train:
+        return ""
+    return "no episode of training has ended yet" + ("" if tests else ",\nand none of an evaluation")
+
+
 def _minutes_above(axes: Axes, steps: NDArray[np.float64], minutes: NDArray[np.float64]) -> None:
     """A second axis that tells how long the steps took; they do not all take the same time."""
     steps, minutes = np.array([0, *steps]), np.array([0, *minutes])
@@ -81,9 +94,19 @@ def _minutes_above(axes: Axes, steps: NDArray[np.float64], minutes: NDArray[np.f
             lambda minute: np.interp(np.asarray(minute), minutes, steps),
         ),
     )
-    above.set_xticks([tick for tick in MaxNLocator(7).tick_values(0, minutes[-1]) if tick <= minutes[-1]])
+    above.set_xticks(minute_ticks(steps, minutes, MINUTES_APART * axes.get_xlim()[1]))
     above.set_xlabel("minutes of training")
     above.spines["top"].set_visible(False)
+
+
+def minute_ticks(steps: NDArray[np.float64], minutes: NDArray[np.float64], apart: float) -> list[float]:
+    """Round minutes that lie at least `apart` steps from each other: where updates are many, a minute has few steps."""
+    shown: list[float] = []
+    for tick in MaxNLocator(7).tick_values(0, minutes[-1]):
+        place = np.interp([*shown[-1:], tick], minutes, steps)
+        if 0 <= tick <= minutes[-1] and (not shown or place[-1] - place[0] >= apart):
+            shown.append(float(tick))
+    return shown
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:

@@ -262,7 +262,8 @@ class Trainer(Loop):
             result = {"step": step, "summary": self.summary, "episodes": found.episodes}
             files.write(self.folder.eval / f"step-{step:012d}.json", json.dumps(result, indent=1))
             self.gallery.episodes(found.movies, step)
-            self.gallery.open_loop(self.agent, self.replay, step)
+            if why := self.gallery.open_loop(self.agent, self.replay, step):
+                self.face.say(f"There is no picture of what the agent imagines: {why}.")
             metric = self.config.curve if self.config.curve in self.summary else "return"
             title = f"{self.config.env.task}, seed {self.config.seed}"
             self.gallery.learning_curve(metric, self.baseline.get(metric, {}).get("mean"), title)

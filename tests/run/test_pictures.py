@@ -180,6 +180,16 @@ def test_a_learning_curve_can_be_drawn_from_whatever_there_is(rows: list[dict[st
     assert image.width > 800
 
 
+def test_labels_of_minutes_keep_their_distance() -> None:
+    """Ten minutes of filling the replay, then twenty of which each has a tenth of the steps."""
+    steps, minutes = np.array([0.0, 10_000, 12_000]), np.array([0.0, 10, 30])
+    ticks = pictures.minute_ticks(steps, minutes, apart=840)
+    places = np.interp(ticks, minutes, steps)
+    assert len(ticks) > 3
+    assert np.diff(places).min() >= 840
+    assert pictures.minute_ticks(np.array([0.0, 100]), np.array([0.0, 0]), apart=7)[:1] == [0.0]
+
+
 def test_the_running_mean_weighs_rows_by_their_episodes() -> None:
     values, weights = np.array([0.0, 1.0, 1.0]), np.array([50.0, 50.0, 100.0])
     assert pictures.smooth(values, weights, window=100).tolist() == [0.0, pytest.approx(50 / 75), 1.0]

@@ -147,10 +147,13 @@ def test_a_run_is_evaluated_as_greedily_as_it_says(tmp_path: Path, capsys: pytes
     assert found[0] != found[1]
 
 
-def test_short_windows_and_unmeasured_chance_are_no_obstacle(tmp_path: Path) -> None:
+def test_short_windows_and_unmeasured_chance_are_no_obstacle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = short_config(tmp_path / "run", batch_length=3, baseline_episodes=0)
     train(config)
     assert {path.name for path in (config.run_dir / "pictures").iterdir()} == {"episodes.gif", "learning_curve.png"}
+    assert "no picture of what the agent imagines: windows of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("task", ["dummy-multi", "dummy-continuous"])
