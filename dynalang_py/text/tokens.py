@@ -3,14 +3,16 @@
 import hashlib
 import json
 import multiprocessing
-import shutil
+import os
+import re
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,16 @@ from numpy.typing import NDArray
 from dynalang_py import files
 from dynalang_py.bounds import Within, check
 from dynalang_py.errors import UserError
+from dynalang_py.reading import read_json
 from dynalang_py.text.corpus import Documents, documents
 from dynalang_py.tokenizers import Tokenizer
 
 CHUNK = 500
 """Documents that a worker encodes at a time."""
+PARTS = ("ids.raw", "starts.raw", "characters.raw")
+DTYPES = tuple(np.dtype(name).str for name in ("u1", "u2", "u4"))
+
+_LEFTOVER = re.compile(r"\.(?:ids|starts|characters)\.raw\.(\d+)\.partial")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,48 +88,84 @@ def tokenise(config: TextConfig, corpus: Sequence[str], tokenizer: Tokenizer, fo
     """The tokens of a corpus, from a cache below `folder` where they have been encoded before.
 
     The name in the cache is a hash of all documents and of the tokenizer: other text or another tokenizer is encoded
-    anew, and the same text elsewhere is not. Raises UserError for whatever is wrong with the corpus or tokenizer.
+    anew, and the same text elsewhere is not; so is what lies there damaged. Raises UserError for whatever is wrong with
+    the corpus or tokenizer.
     """
     digest = hashlib.sha256(tokenizer.identity.encode())
     for document in documents(corpus, config.documents):
         digest.update(document.encode() + b"\n")
     path = folder / digest.hexdigest()[:16]
-    if not (path / "meta.json").exists():
+    files.check_own(path, folder=True)
+    tokens = _open(path, tokenizer)
+    if tokens is None:
         _write(path, _encoded(config, corpus, tokenizer), tokenizer)
-    meta = json.loads((path / "meta.json").read_text())
-    tokens = Tokens(
-        np.memmap(path / "ids.raw", meta["dtype"], "r"),
-        np.load(path / "starts.npy"),
-        np.load(path / "characters.npy"),
-        path.name,
-    )
-    if len(tokens) != tokens.starts[-1]:
-        raise UserError(f"{path} is damaged: it has {len(tokens)} tokens of {tokens.starts[-1]}; delete it")
+        tokens = _open(path, tokenizer)
+    if tokens is None:
+        raise UserError(f"{path} does not keep what is written there; is the disk sound?")
     return tokens
 
 
+def _open(path: Path, tokenizer: Tokenizer) -> Tokens | None:
+    """What lies in the cache under this name; None where nothing does, or something else than was encoded."""
+    try:
+        for name in (*PARTS, "meta.json"):
+            files.check_own(path / name)
+        meta = read_json(path / "meta.json")
+        if meta["dtype"] not in DTYPES or meta["tokenizer"] != tokenizer.identity:
+            return None
+        ids = np.asarray(np.memmap(path / "ids.raw", meta["dtype"], "r"))
+        starts, characters = (np.fromfile(path / name, np.int64) for name in PARTS[1:])
+        if meta["crc32"] != _crc(characters, _crc(starts, _crc(ids))):
+            return None
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return None
+    # Another's folder may hold what is whole and no text all the same.
+    documents = len(characters) == len(starts) - 1 > 0 and bool((np.diff(starts) > 0).all())
+    if not documents or starts[0] != 0 or starts[-1] != len(ids) or ids.max() >= tokenizer.size:
+        return None
+    return Tokens(ids, starts, characters, path.name)
+
+
 def _write(path: Path, encoded: Iterable[tuple[list[int], int]], tokenizer: Tokenizer) -> None:
-    """Lay the documents out in a folder that appears under its name when all is there."""
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    partial.mkdir(parents=True)
+    """Lay the documents out in a folder, with what describes them last."""
+    path.mkdir(parents=True, exist_ok=True)
+    for leftover in path.iterdir():
+        if (found := _LEFTOVER.fullmatch(leftover.name)) and not _is_running(int(found[1])):
+            leftover.unlink()
     dtype = np.min_scalar_type(max(256, tokenizer.size - 1))
-    lengths, characters = [], []
-    with (partial / "ids.raw").open("wb") as file:
+    lengths, counts, crc = [], [], 0
+    with files.replacing(path / "ids.raw") as partial, partial.open("wb") as file:
         for ids, length in encoded:
             whole = ids if tokenizer.end is None else [*ids, tokenizer.end]
             if not whole:
                 continue  # a closed vocabulary without an end mark may leave nothing of a document
-            file.write(np.array(whole, dtype).tobytes())
+            row = np.array(whole, dtype)
+            crc = _crc(row, crc)
+            file.write(row.data)
             lengths.append(len(whole))
-            characters.append(length + 1)
-    if not lengths:
-        raise UserError("the tokenizer leaves nothing of the corpus")
-    np.save(partial / "starts.npy", np.cumsum([0, *lengths], dtype=np.int64))
-    np.save(partial / "characters.npy", np.array(characters, np.int64))
-    files.write(partial / "meta.json", json.dumps({"dtype": dtype.str, "tokenizer": tokenizer.identity}))
-    shutil.rmtree(path, ignore_errors=True)
-    partial.rename(path)
+            counts.append(length + 1)
+        file.flush()
+        if not lengths:
+            raise UserError("the tokenizer leaves nothing of the corpus")
+    starts, characters = np.cumsum([0, *lengths], dtype=np.int64), np.array(counts, np.int64)
+    for name, array in zip(PARTS[1:], (starts, characters), strict=True):
+        files.write(path / name, array.tobytes())
+    meta = {"dtype": dtype.str, "tokenizer": tokenizer.identity, "crc32": _crc(characters, _crc(starts, crc))}
+    files.write(path / "meta.json", json.dumps(meta))
+
+
+def _crc(array: NDArray[Any], before: int = 0) -> int:
+    return zlib.crc32(array.data, before)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _encoded(config: TextConfig, corpus: Sequence[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int], int]]:

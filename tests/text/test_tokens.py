@@ -1,10 +1,15 @@
+import json
+import resource
+import subprocess
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dynalang_py.errors import UserError
-from dynalang_py.text.tokens import TextConfig, Tokens, tokenise
+from dynalang_py.text.tokens import TextConfig, Tokens, _open, tokenise
 from dynalang_py.tokenizers.bytewise import Bytes
 from dynalang_py.tokenizers.closed import Vocabulary
 
@@ -54,13 +59,93 @@ def test_several_processes_give_the_same_tokens(tmp_path: Path) -> None:
 def test_an_encoding_that_was_interrupted_is_made_anew(tmp_path: Path) -> None:
     whole = encode(tmp_path, "one", "two")
     ids, folder = whole.ids.tolist(), tmp_path / "cache" / whole.key
+    files = set(folder.iterdir())
     (folder / "meta.json").unlink()
     (folder / "ids.raw").write_bytes(b"half")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (folder / f".ids.raw.{dead.pid}.partial").touch()
     assert encode(tmp_path, "one", "two").ids.tolist() == ids
-    with (folder / "ids.raw").open("ab") as file:
-        file.write(b"??")
-    with pytest.raises(UserError, match="is damaged"):
+    assert set(folder.iterdir()) == files
+
+
+def test_every_bit_of_the_cache_counts(tmp_path: Path) -> None:
+    whole = encode(tmp_path, "one", "two")
+    folder = tmp_path / "cache" / whole.key
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        for at in range(len(content)):
+            path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+            assert _open(folder, Bytes()) is None
+        path.write_bytes(content)
+    assert _open(folder, Bytes()) is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("dtype", "|O"), ("dtype", "<f8"), ("dtype", "<u8"), ("dtype", 3), ("dtype", None), ("crc32", "x"), ("crc32", [])],
+)
+def test_a_cache_that_says_otherwise_is_made_anew(tmp_path: Path, key: str, value: Any) -> None:
+    whole = encode(tmp_path, "one", "two")
+    path = tmp_path / "cache" / whole.key / "meta.json"
+    meta = path.read_text()
+    for text in (json.dumps(json.loads(meta) | {key: value}), "[]", "[" * 100_000, "", "{}"):
+        path.write_text(text)
+        assert encode(tmp_path, "one", "two").ids.tolist() == whole.ids.tolist()
+        assert path.read_text() == meta
+
+
+@pytest.mark.parametrize(
+    ("ids", "starts", "characters"),
+    [
+        ([1, 2, 250], [0, 1, 3], [1, 1]),  # 250 is no id of a vocabulary of 200
+        ([1, 2, 3], [0, 3, 1, 3], [1, 1, 1]),
+        ([1, 2, 3], [0, 1, 9], [1, 1]),
+        ([1, 2, 3], [1, 3], [1]),
+        ([1, 2, 3], [0, 1, 3], [1]),
+        ([1], [0], []),
+    ],
+)
+def test_a_cache_that_is_whole_and_no_text_is_made_anew(
+    tmp_path: Path, ids: list[int], starts: list[int], characters: list[int]
+) -> None:
+    content = bytes(ids), np.array(starts, np.int64).tobytes(), np.array(characters, np.int64).tobytes()
+    for name, part in zip(("ids", "starts", "characters"), content, strict=True):
+        (tmp_path / f"{name}.raw").write_bytes(part)
+    crc = zlib.crc32(b"".join(content))
+    words = Vocabulary([f"w{i}" for i in range(198)])
+    (tmp_path / "meta.json").write_text(json.dumps({"dtype": "|u1", "tokenizer": words.identity, "crc32": crc}))
+    assert words.size == 200
+    assert _open(tmp_path, words) is None
+
+
+def test_a_cache_is_not_written_through_a_link(tmp_path: Path) -> None:
+    whole = encode(tmp_path, "one", "two")
+    folder, elsewhere = tmp_path / "cache" / whole.key, tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"keep me")
+    for path in folder.iterdir():
+        path.unlink()
+        path.symlink_to(elsewhere)
+        assert encode(tmp_path, "one", "two").ids.tolist() == whole.ids.tolist()
+        assert not path.is_symlink()
+    assert elsewhere.read_bytes() == b"keep me"
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    with pytest.raises(UserError, match=f"{folder} is a link"):
         encode(tmp_path, "one", "two")
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    corpus = write(tmp_path / "a.txt", *["x" * 100] * 100)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large: .*ids\.raw"):
+            tokenise(TextConfig(), [corpus], Bytes(), tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert not list(folder.iterdir())
 
 
 def test_a_large_vocabulary_gets_wide_ids(tmp_path: Path) -> None:
