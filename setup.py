@@ -12,18 +12,39 @@ FOLDERS = {"dynalang_py": "dynalang_py", "dynalang_py.envs": "envs", "dynalang_p
 EXTRAS = {
     "homegrid": ["homegrid"],
     "babyai": ["minigrid>=3.0"],
-    # langroom asks for pygame, which it never imports, minigrid for pygame-ce, and both own the folder pygame/. Either
-    # serves minigrid; to have one alone, scripts/setup_venv.sh installs langroom without its dependencies.
-    "langroom": ["langroom"],
+    # Without langroom itself, which asks for a pygame that it never imports and that would lie in one folder with
+    # minigrid's. Its world says how to get it (`pip install --no-deps langroom`); this is the rest of what it needs.
+    "langroom": ["pillow>=10.1"],
     "vln": ["trimesh>=4.6", "embreex>=4.4", "scipy>=1.11", "pillow", "DracoPy>=2.0"],
     "text": ["kaldingram"],  # trigrams to compare with
 }
 DEV = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy"]
 
+
+def description() -> str:
+    """The README without what leads into the checkout: pictures, and links to its files."""
+    text = Path("README.md").read_text("utf-8")
+    text = re.sub(r"^!\[.*\]\((?!http).*\)\n+", "", text, flags=re.MULTILINE)
+    return re.sub(r"\[([^]]*)\]\((?!http)[^)]*\)", r"\1", text)
+
+
 setup(
     name="dynalang_py",
     version=VERSION,
     description="Agents that learn a model of the world from what they see and are told, and act by imagining",
+    long_description=description(),
+    long_description_content_type="text/markdown",
+    author="The dynalang_py authors",
+    project_urls={"Paper": "https://arxiv.org/abs/2308.01399"},
+    keywords=["reinforcement learning", "world models", "language", "navigation", "Dynalang", "Dreamer"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",

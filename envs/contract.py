@@ -38,6 +38,10 @@ the control that shows whether an agent listens. none: silence."""
 RENDERING: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 8}
 """gymnasium's metadata of every environment."""
 
+ALONE = ("langroom",)
+"""Packages that are installed without their dependencies: langroom asks for pygame, which it never imports, and which
+would lie in one folder with minigrid's pygame-ce."""
+
 _TEXT_CHARACTERS = "".join(map(chr, range(32, 127)))
 
 
@@ -64,7 +68,10 @@ def require(module: str, *, extra: str, task: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"{task} needs the {extra} extra: pip install 'dynalang_py[{extra}]' ({error}).") from error
+        needs = f"the {extra} extra: pip install 'dynalang_py[{extra}]'"
+        if extra in ALONE:
+            needs = f"the package {extra}: pip install --no-deps {extra}"
+        raise UserError(f"{task} needs {needs} ({error}).") from error
 
 
 def check_task(task: str, tasks: tuple[str, ...], family: str) -> None:

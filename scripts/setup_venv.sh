@@ -64,8 +64,7 @@ setup_venv() {
     for extra in "$@"; do
         [ ! -e ".venv/has-$extra" ] || continue
         echo "Installing dynalang_py[$extra] ..."
-        if [ "$extra" = langroom ]; then
-            # It never imports the pygame it asks for, which would overwrite minigrid's pygame-ce.
+        if [ "$extra" = langroom ]; then # no extra: it never imports the pygame it asks for, which would overwrite another
             pip_install --no-deps langroom
         else
             pip_install --no-build-isolation --editable ".[$extra]"

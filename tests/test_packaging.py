@@ -1,5 +1,6 @@
 """Installs the checkout in throw-away environments, each of the three ways, and stands in awkward places to use it."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sysconfig
 import venv
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from shutil import copy, copytree, ignore_patterns
 
@@ -51,7 +53,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copied = tmp_path_factory.mktemp("home") / "checkout"
     for folder in ("dynalang_py", "envs", "tokenizers"):
         copytree(ROOT / folder, copied / folder, ignore=ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
         copy(ROOT / name, copied)
     return copied
 
@@ -136,8 +138,14 @@ def test_the_wheel_holds_every_file_under_one_name(wheel: Path) -> None:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = archive.read(f"dynalang_py-{__version__}.dist-info/METADATA").decode()
     assert packed == expected
-    assert "Requires-Python: >=3.10" in metadata
-    assert "MIT" in metadata
+    head, _, description = metadata.partition("\n\n")
+    assert "Requires-Python: >=3.10" in head
+    assert "License: MIT" in head
+    assert {line.partition(": ")[0] for line in head.splitlines()} >= {"Summary", "Author", "Project-URL", "Classifier"}
+    # What a page elsewhere shows: no picture that lies in the checkout, no link into it, and all the words.
+    assert description.startswith("# dynalang_py\n")
+    assert not re.search(r"\]\((?!http)|<img|^!", description, re.MULTILINE)
+    assert "dynalang train babyai" in description
     extras = re.findall(r"^Provides-Extra: (.*)$", metadata, re.MULTILINE)
     assert set(extras) >= {"homegrid", "babyai", "langroom", "vln", "dev", "all"}
     in_all = set(re.findall(r'^Requires-Dist: (.+); extra == "all"$', metadata, re.MULTILINE))
@@ -150,8 +158,25 @@ def test_everything_that_is_asked_for_is_pinned(wheel: Path) -> None:
         metadata = archive.read(f"dynalang_py-{__version__}.dist-info/METADATA").decode()
     pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+(; python_version (<|>=) '3\.\d+')?", pin) for pin in pins)
-    asked = set(re.findall(r"^Requires-Dist: ([\w-]+)", metadata, re.MULTILINE))
-    assert asked <= {pin.partition("==")[0] for pin in pins}
+    asked = {name.lower() for name in re.findall(r"^Requires-Dist: ([\w-]+)", metadata, re.MULTILINE)}
+    assert asked <= {pin.partition("==")[0].lower() for pin in pins}
+
+
+def test_no_two_packages_that_extras_bring_own_one_folder(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"dynalang_py-{__version__}.dist-info/METADATA").decode()
+    wanted = re.findall(r"^Requires-Dist: ([\w.-]+)", metadata, re.MULTILINE)
+    brought: set[str] = set()
+    while wanted:
+        name = wanted.pop().lower().replace("_", "-")
+        if name in brought:
+            continue
+        brought.add(name)
+        with contextlib.suppress(PackageNotFoundError):  # of an extra that isn't installed here
+            lines = [line for line in requires(name) or [] if "extra ==" not in line]
+            wanted += [re.split(r"[^\w.-]", line)[0] for line in lines]
+    assert "minigrid" in brought
+    assert len(brought & {"pygame", "pygame-ce"}) == 1
 
 
 def source(script: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
