@@ -266,7 +266,7 @@ def vln() -> Config:
 
 @_preset
 def debug() -> Config:
-    """Everything once, in seconds: a tiny agent in a world of a few pixels. Tries an installation, learns little."""
+    """Everything once, in half a minute (minutes where no core is free): a tiny agent that learns little."""
     return Config(
         env=DummyConfig(),
         model=WorldModelConfig(
