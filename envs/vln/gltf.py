@@ -107,7 +107,7 @@ def _placed(file: GltfFile) -> Iterator[tuple[Item, NDArray[np.float64]]]:
         visible = node.extension(VISIBILITY)
         if visible and visible.values.get("visible") is False:
             continue
-        matrix = above @ _matrix(node)
+        matrix = _times(above, _matrix(node), node)
         if "mesh" in node:
             yield node, matrix
         waiting += [(child, matrix, node) for child in reversed(node.list("children"))]
@@ -122,9 +122,10 @@ def _matrix(node: Item) -> NDArray[np.float64]:
 
 def _placing(translation: Numbers, rotation: Numbers, scale: Numbers, asker: Item) -> NDArray[np.float64]:
     """(N, 4, 4) of (N, 3) translations, (N, 4) quaternions x, y, z, w, and (N, 3) scales."""
-    length = np.linalg.norm(rotation, axis=1, keepdims=True)
-    if not (length > 1e-6).all():
-        raise asker.wrong("has a rotation of length 0")
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(rotation, axis=1, keepdims=True)
+    if not ((length > 1e-6) & (length < 1e6)).all():
+        raise asker.wrong("has a rotation whose length is not near 1")
     x, y, z, w = (rotation / length).T
     matrix = np.zeros((len(x), 4, 4))
     matrix[:, :3, :3] = np.array(
@@ -158,7 +159,15 @@ def _instances(node: Item, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         raise attributes.wrong(f"has {len(counts)} counts of instances")
     (count,) = counts
     moves, turns, sizes = (found.get(name, np.tile(rest, (count, 1))) for name, rest in rests.items())
-    return matrix @ _placing(moves, turns, sizes, attributes)
+    return _times(matrix, _placing(moves, turns, sizes, attributes), attributes)
+
+
+def _times(first: NDArray[np.float64], second: NDArray[np.float64], asker: Item) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = first @ second
+    if not np.isfinite(product).all():
+        raise asker.wrong("stands or is scaled beyond all numbers")
+    return product
 
 
 def _part(primitive: Item, looks: Looks) -> Part:
