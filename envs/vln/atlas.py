@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dynalang_py.envs.vln.parts import REPEAT, WHITE, Part
+from dynalang_py.envs.vln.parts import REPEAT, WHITE, Part, Picture
 from dynalang_py.errors import UserError
 
 LEVELS = 11
@@ -34,7 +34,7 @@ class Atlas:
         self._texels: list[NDArray[np.uint32]] = []
         self._count = 0
         self._known: dict[Any, int] = {}
-        self._pictures: list[Image.Image] = []  # keeps them alive, so that no id is given twice
+        self._pictures: list[Picture] = []  # keeps them alive, so that no id is given twice
 
     def paint(self, part: Part) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
         """The textures of triangles, (F,), and the tints of their corners, (F, 9) or None.
@@ -67,10 +67,10 @@ class Atlas:
         plain = tuple(min(max(int(value), 0), 255) for value in color)
         return self._add((plain, REPEAT), (REPEAT, REPEAT), lambda: Image.new("RGB", (1, 1), plain))
 
-    def _add_picture(self, picture: Image.Image, factor: tuple[int, ...], wrap: tuple[int, int]) -> int:
+    def _add_picture(self, picture: Picture, factor: tuple[int, ...], wrap: tuple[int, int]) -> int:
         def painted() -> Image.Image:
             self._pictures.append(picture)
-            plain = _eight_bits(picture)
+            plain = _eight_bits(picture.pixels())
             if factor == WHITE:
                 return plain
             bright = np.rint(np.asarray(plain) * (np.array(factor) / 255))

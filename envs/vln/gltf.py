@@ -53,13 +53,7 @@ def read_gltf(path: Path) -> list[Part]:
     Raises:
         UserError: It can't be read, or holds what isn't drawn here; the sentence names the file and the feature.
     """
-    return list(_parts(GltfFile(path), load=True))
-
-
-def inspect_gltf(path: Path) -> None:
-    """Raise UserError for what `read_gltf` can't read; of everything but the pixels of pictures."""
-    for _ in _parts(GltfFile(path), load=False):
-        pass
+    return list(_parts(GltfFile(path)))
 
 
 def linked_files(path: Path) -> list[Path]:
@@ -67,11 +61,11 @@ def linked_files(path: Path) -> list[Path]:
     return GltfFile(path).links
 
 
-def _parts(file: GltfFile, load: bool) -> Iterator[Part]:
+def _parts(file: GltfFile) -> Iterator[Part]:
     unknown = [name for name in file.root.list("extensionsRequired") if name not in READ]
     if unknown:
         raise file.wrong(f"it requires {', '.join(map(str, unknown))}, which is not read")
-    looks = Looks(file, load)
+    looks = Looks(file)
     drawn: dict[int, list[Part]] = {}
     places = 0
     for node, matrix in _placed(file):

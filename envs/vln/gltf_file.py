@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynalang_py.errors import UserError, shown
-from dynalang_py.reading import MOST_BYTES, is_finite, parse_json, read_bytes
+from dynalang_py.reading import MOST_BYTES, is_finite, open_file, parse_json, read_bytes
 
 MOST_VALUES = 1 << 23
 """In the JSON: each takes some hundred bytes of memory."""
@@ -111,12 +111,8 @@ class GltfFile:
         self.path = path
         self._buffers: dict[int, memoryview] = {}
         self._bytes_left = MOST_BYTES
-        content = read_bytes(path, "Scene")
-        self._chunk: memoryview | None = None
-        if path.suffix.lower() == ".glb":
-            text, self._chunk = self._chunks(memoryview(content))
-        else:
-            text = content
+        self._chunk: tuple[int, int] | None = None  # of a .glb: where the binary one begins, and its bytes
+        text = self._glb() if path.suffix.lower() == ".glb" else read_bytes(path, "Scene")
         values = sum(map(text.count, (b",", b"[", b"{")))
         if values > MOST_VALUES:
             raise self.wrong(f"its JSON holds {values:,} values; {MOST_VALUES:,} are allowed")
@@ -233,7 +229,7 @@ class GltfFile:
             if "uri" in buffer:
                 content = memoryview(self.content(buffer))
             elif index == 0 and self._chunk is not None:
-                content = self._chunk
+                content = memoryview(self._stretch(*self._chunk))
             else:
                 raise buffer.wrong("has no uri, and nothing else says where its bytes are")
             if len(content) < promised:
@@ -249,21 +245,33 @@ class GltfFile:
             raise item.wrong(f"lies at {shown(uri)}; it must be a file beside the scene or in a folder there")
         return self.path.parent / relative
 
-    def _chunks(self, content: memoryview) -> tuple[bytes, memoryview | None]:
-        """The JSON and the binary chunk, if there is one, of a .glb."""
-        if len(content) < 20 or bytes(content[:4]) != b"glTF":
+    def _glb(self) -> bytes:
+        """The JSON of a .glb; notes where its binary chunk lies, if it has one."""
+        head = self._stretch(0, 20)
+        if len(head) < 20 or head[:4] != b"glTF":
             raise self.wrong("it does not begin as a GLB file does")
-        version, length, size, kind = struct.unpack("<II I4s", content[4:20])
+        version, length, size, kind = struct.unpack("<II I4s", head[4:])
         if version != 2:
             raise self.wrong(f"it is GLB of version {version}; version 2 is read")
-        if length > len(content) or 20 + size > length or kind != b"JSON":
-            raise self.wrong(f"it promises {length:,} bytes, {size:,} of them JSON, and holds {len(content):,}")
-        text, start = bytes(content[20 : 20 + size]), 20 + size
-        while start + 8 <= length:
-            size, kind = struct.unpack("<I4s", content[start : start + 8])
-            if start + 8 + size > length:
-                raise self.wrong(f"a chunk of {size:,} bytes begins {length - start - 8:,} bytes before its end")
+        there = self.path.stat().st_size
+        if length > there or 20 + size > length or kind != b"JSON":
+            raise self.wrong(f"it promises {length:,} bytes, {size:,} of them JSON, and holds {there:,}")
+        start = 20 + size
+        if start + 8 <= length:
+            more, kind = struct.unpack("<I4s", self._stretch(start, 8))
+            if start + 8 + more > length:
+                raise self.wrong(f"a chunk of {more:,} bytes begins {length - start - 8:,} bytes before its end")
             if kind == b"BIN\0":
-                return text, content[start + 8 : start + 8 + size]
-            start += 8 + size
-        return text, None
+                self._chunk = start + 8, more
+        return self._stretch(20, size)
+
+    def _stretch(self, start: int, size: int) -> bytes:
+        """Bytes of the file itself, fewer where it ends."""
+        if size > MOST_BYTES:
+            raise self.wrong(f"it has a chunk of {size:,} bytes; {MOST_BYTES:,} are allowed")
+        with open_file(self.path, "Scene") as file:
+            try:
+                file.seek(start)
+                return file.read(size)
+            except OSError as error:
+                raise self.wrong(str(error)) from error

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dynalang_py.envs.vln.gltf_file import GltfFile, Item, Numbers
-from dynalang_py.envs.vln.parts import CLAMP, MIRROR, REPEAT, WHITE
-from dynalang_py.reading import parse_picture
+from dynalang_py.envs.vln.parts import CLAMP, MIRROR, REPEAT, WHITE, Picture
 
 WRAPS = {10497: REPEAT, 33071: CLAMP, 33648: MIRROR}
 READABLE = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
@@ -29,7 +27,7 @@ class Look:
     """What a material shows. The fields of `Part` have the same names."""
 
     factor: tuple[int, ...] = WHITE
-    picture: Image.Image | None = None
+    picture: Picture | None = None
     wrap: tuple[int, int] = (REPEAT, REPEAT)
     coordinates: int = 0
     """Which set of texture coordinates lays the picture."""
@@ -41,13 +39,12 @@ class Look:
 
 
 class Looks:
-    """The materials of a file, each read once. load: decode pictures; else look at their heads."""
+    """The materials of a file, each read once."""
 
-    def __init__(self, file: GltfFile, load: bool) -> None:
+    def __init__(self, file: GltfFile) -> None:
         self._file = file
-        self._load = load
         self._looks: dict[int, Look] = {}
-        self._pictures: dict[int, Image.Image] = {}
+        self._pictures: dict[int, Picture] = {}
 
     def of(self, primitive: Item) -> Look:
         """The material of a primitive; white if it has none."""
@@ -84,7 +81,7 @@ class Looks:
             look["picture"] = self._picture(_image(texture_))
         return Look(**look)
 
-    def _picture(self, image: Item) -> Image.Image:
+    def _picture(self, image: Item) -> Picture:
         index = int(image.name.split()[-1])
         if index not in self._pictures:
             if "uri" in image:
@@ -93,7 +90,7 @@ class Looks:
                 content = bytes(self._file.view(image.other("bufferViews", "bufferView")))
             if content.startswith(KTX):
                 raise image.wrong("is a KTX texture, which is not read")
-            self._pictures[index] = parse_picture(content, f"Scene {self._file.path}: {image.name}", load=self._load)
+            self._pictures[index] = Picture(content, f"Scene {self._file.path}: {image.name}")
         return self._pictures[index]
 
 

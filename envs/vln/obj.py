@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dynalang_py.envs.vln.mtl import Library, Material, Statement, neighbour, statements
-from dynalang_py.envs.vln.parts import CLAMP, REPEAT, Part
+from dynalang_py.envs.vln.parts import CLAMP, REPEAT, Part, Picture
 from dynalang_py.envs.vln.polygons import MOST_CORNERS, triangulated
 from dynalang_py.errors import UserError, shown
-from dynalang_py.reading import parse_picture, read_bytes
+from dynalang_py.reading import read_bytes
 
 IDLE = {
     *("vn", "vp", "g", "o", "s", "mg", "l", "p", "lod", "maplib", "shadow_obj", "trace_obj", "bevel", "c_interp"),
@@ -40,11 +39,6 @@ def read_obj(path: Path) -> list[Part]:
         UserError: It can't be read, or holds what isn't drawn here; the sentence names the file, the line and what.
     """
     return ObjFile(path).parts()
-
-
-def inspect_obj(path: Path) -> None:
-    """Raise UserError for what `read_obj` can't read; of everything but the pixels of pictures."""
-    ObjFile(path).parts(load=False)
 
 
 def linked_files(path: Path) -> list[Path]:
@@ -90,8 +84,8 @@ class ObjFile:
     def wrong(self, line: int, what: str) -> UserError:
         return UserError(f"Scene {self.path} can't be read: line {line:,}: {what}.")
 
-    def parts(self, load: bool = True) -> list[Part]:
-        """The faces of each material. load: decode pictures now. Raises UserError for what is wrong in them."""
+    def parts(self) -> list[Part]:
+        """The faces of each material. Raises UserError for what is wrong in them."""
         places, spots = np.array(self._places).reshape(-1, 3), np.array(self._spots).reshape(-1, 2)
         colors = np.array(self._colors).reshape(-1, 3)
         if len(colors):
@@ -99,7 +93,7 @@ class ObjFile:
             scale = 255 if np.nanmax(colors) <= 1 else 1  # some write bytes
             colors = np.rint(np.nan_to_num(np.clip(colors * scale, 0, 255), nan=255)).astype(np.uint8)
         corners, looks = self._triangles(places, len(spots))
-        pictures: dict[Path, Image.Image] = {}
+        pictures: dict[Path, Picture] = {}
         found = []
         for name, (look, line) in self._named.items():
             mine = corners[looks == look]  # (F, 3, 2)
@@ -110,7 +104,7 @@ class ObjFile:
             if (texture := material.texture) and (mine[..., 1] >= 0).any():
                 if texture.file not in pictures:
                     content = read_bytes(texture.file, f"Scene {self.path}: its picture")
-                    pictures[texture.file] = parse_picture(content, f"Scene {self.path}: {texture.file}", load=load)
+                    pictures[texture.file] = Picture(content, f"Scene {self.path}: {texture.file}")
                 picture = pictures[texture.file]
                 # A corner without a spot has the picture's own corner, as in Assimp.
                 uv = np.concatenate([spots, [[0.0, 0.0]]]) * texture.scale + texture.offset

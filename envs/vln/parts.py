@@ -13,13 +13,30 @@ from PIL import Image
 
 from dynalang_py.envs.contract import require
 from dynalang_py.errors import UserError, shown
-from dynalang_py.reading import read_bytes
+from dynalang_py.reading import parse_picture, read_bytes
 
 OTHERS = ("ply", "stl", "off")
 """Kinds of files that are left to trimesh: it knows more, archives and whole programs' formats, without any bounds."""
 WHITE = (255, 255, 255)
 REPEAT, CLAMP, MIRROR = range(3)
 """What a texture shows beyond its edge: itself again, its last texel, itself reversed."""
+
+
+class Picture:
+    """A picture as it lies in a file. Its pixels are decoded whenever they are asked for, and kept by nobody.
+
+    Raises:
+        UserError: It is none, or too large; `name` says whose it is.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self._content = content
+        self._name = name
+        parse_picture(content, name, load=False)
+
+    def pixels(self) -> Image.Image:
+        """Raises UserError if the picture is damaged."""
+        return parse_picture(self._content, self._name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +51,7 @@ class Part:
     """(3, 4) where the part stands: what to multiply positions by, and what to add then."""
     uv: NDArray[Any] | None = None
     """(N, 2) where in the picture corners lie, from its left and its top edge; needed if there is one."""
-    picture: Image.Image | None = None
+    picture: Picture | None = None
     factor: tuple[int, ...] = WHITE
     """Red, green, blue that multiply the picture, or are the colour if there is none; 255 is 1."""
     colors: NDArray[np.uint8] | None = None
@@ -90,9 +107,7 @@ class _Neighbours(Mapping[str, bytes]):
 def _part(mesh: Any, matrix: NDArray[np.float64]) -> Part:
     visual, look, colors = mesh.visual, dict[str, Any](), None
     if visual.kind == "texture":
-        picture, look["factor"] = _material(visual.material)
-        if picture is not None and visual.uv is not None:
-            look |= {"picture": picture, "uv": visual.uv * [1, -1] + [0, 1]}  # trimesh counts v from below
+        look["factor"] = _factor(visual.material)  # there can be no picture, as there are no neighbours
         colors = visual.vertex_attributes.get("color")
     elif visual.kind == "vertex":
         colors = visual.vertex_colors
@@ -104,13 +119,11 @@ def _part(mesh: Any, matrix: NDArray[np.float64]) -> Part:
     return Part(positions=mesh.vertices, triangles=mesh.faces, matrix=matrix, colors=colors, **look)
 
 
-def _material(material: Any) -> tuple[Image.Image | None, tuple[int, ...]]:
-    """Picture and colour (red, green, blue, 0 to 255) of either kind of material that trimesh has."""
-    is_gltf = hasattr(material, "baseColorFactor")
-    picture = material.baseColorTexture if is_gltf else getattr(material, "image", None)
-    color = material.baseColorFactor if is_gltf else getattr(material, "diffuse", None)
+def _factor(material: Any) -> tuple[int, ...]:
+    """The colour (red, green, blue, 0 to 255) of either kind of material that trimesh has."""
+    color = getattr(material, "baseColorFactor", getattr(material, "diffuse", None))
     if color is None:
-        return picture, WHITE
+        return WHITE
     color = np.asarray(color)
     color = color if color.dtype.kind in "ui" else np.rint(color * 255)
-    return picture, tuple(int(value) for value in color[:3])
+    return tuple(int(value) for value in color[:3])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dynalang_py.envs.vln import gltf, obj
 from dynalang_py.envs.vln.parts import Part, read_other
@@ -12,15 +12,13 @@ class Reader(NamedTuple):
     """All raise UserError for what they can't read."""
 
     read: Callable[[Path], list[Part]]
-    inspect: Callable[[Path], Any]
-    """Looks whether `read` can."""
     linked: Callable[[Path], list[Path]]
     """The other files that `read` reads."""
 
 
-GLTF = Reader(gltf.read_gltf, gltf.inspect_gltf, gltf.linked_files)
-READERS = {".glb": GLTF, ".gltf": GLTF, ".obj": Reader(obj.read_obj, obj.inspect_obj, obj.linked_files)}
-OTHERS = Reader(read_other, read_other, lambda _: [])
+GLTF = Reader(gltf.read_gltf, gltf.linked_files)
+READERS = {".glb": GLTF, ".gltf": GLTF, ".obj": Reader(obj.read_obj, obj.linked_files)}
+OTHERS = Reader(read_other, lambda _: [])
 
 
 def reader(path: Path) -> Reader:

@@ -1,6 +1,8 @@
 """Files with triangles → the arrays that rays and feet need: GLB, OBJ and some others."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,23 @@ def read_scene(path: Path) -> SceneArrays:
     Raises:
         UserError: It can't be read or holds no triangles.
     """
+    parts, frame = _parts(path)
+    with _naming(path):
+        return _arrays(parts, frame)
+
+
+def inspect(path: Path) -> None:
+    """Look whether a scene can be read, without the pixels of its pictures. Raises UserError as `read_scene` does."""
+    parts, frame = _parts(path)
+    with _naming(path):
+        for part in parts:
+            _standing(part, frame)
+
+
+def _parts(path: Path) -> tuple[list[Part], NDArray[np.float64]]:
+    """What a file holds, and how it lies."""
+    if not path.is_file():
+        raise UserError(f"Scene {path} does not exist.")
     frame = stage_frame(path)
     parts = [part for part in reader(path).read(path) if len(part.triangles)]
     count = sum(len(part.triangles) for part in parts)
@@ -53,18 +72,16 @@ def read_scene(path: Path) -> SceneArrays:
         raise UserError(f"Scene {path} holds no triangles.")
     if count > MOST_TRIANGLES:
         raise UserError(f"Scene {path} holds {count:,} triangles; {MOST_TRIANGLES:,} are allowed.")
+    return parts, frame
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the scene into sentences about what it holds."""
     try:
-        return _arrays(parts, frame)
+        yield
     except UserError as error:
         raise UserError(f"Scene {path} can't be read: {error}.") from error
-
-
-def inspect(path: Path) -> None:
-    """Look whether a scene can be read, without the pixels of its pictures. Raises UserError as `read_scene` does."""
-    if not path.is_file():
-        raise UserError(f"Scene {path} does not exist.")
-    stage_frame(path)
-    reader(path).inspect(path)
 
 
 def _arrays(parts: list[Part], frame: NDArray[np.float64]) -> SceneArrays:
@@ -89,11 +106,7 @@ def _arrays(parts: list[Part], frame: NDArray[np.float64]) -> SceneArrays:
             tints = np.ones((len(faces), 9), np.float32) if tints is None else tints
             tints[rows] = tint
         faces[rows] = part.triangles + corners
-        matrix = frame @ part.matrix
-        with np.errstate(over="ignore", invalid="ignore"):
-            vertices.append((part.positions @ matrix[:, :3].T + matrix[:, 3]).astype(np.float32))
-        if not np.isfinite(vertices[-1]).all():
-            raise UserError("it has corners farther away than 32 bits can tell")
+        vertices.append(_standing(part, frame))
         corners += len(part.positions)
     wraps = np.array(atlas.wraps, np.int32)
     return SceneArrays(
@@ -105,6 +118,16 @@ def _arrays(parts: list[Part], frame: NDArray[np.float64]) -> SceneArrays:
         tints=np.zeros((0, 9), np.float32) if tints is None else tints,
         wraps=wraps if wraps.any() else wraps[:0],
     )
+
+
+def _standing(part: Part, frame: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(N, 3) corners where they stand in the scene."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = frame @ part.matrix
+        found = (part.positions @ matrix[:, :3].T + matrix[:, 3]).astype(np.float32)
+    if not np.isfinite(found).all():
+        raise UserError("it has corners farther away than 32 bits can tell")
+    return found
 
 
 def _laid(uv: NDArray[np.float64], texels: int) -> NDArray[np.float64]:

@@ -135,7 +135,7 @@ def test_colours_of_materials(tmp_path: Path, mtl: str, factor: tuple[int, ...])
 def test_pictures_are_found_whatever_their_names(tmp_path: Path, picture: str) -> None:
     part = one(tmp_path, f"{SQUARE}usemtl a\nf 1/1 2/2 3/3 4/4\n", f"newmtl a\nmap_Kd {picture}\n")
     assert part.picture is not None
-    assert [part.picture.getpixel((0, y)) for y in (0, 1)] == [RED, GREEN]
+    assert [part.picture.pixels().getpixel((0, y)) for y in (0, 1)] == [RED, GREEN]
     assert part.factor == (255, 255, 255)
     assert part.uv is not None
     assert part.uv.tolist() == [[0, 1], [1, 1], [1, 0], [0, 0]]  # the first spot is at the left and below
