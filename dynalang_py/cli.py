@@ -278,7 +278,7 @@ def _eval(args: list[str]) -> None:
     path = args.pop(0)
     folder = RunFolder(user_path(path))
     run = folder.load()
-    default = EvalConfig(env=run.env, greedy=run.greedy_eval)
+    default = EvalConfig(env=run.env, greedy=run.greedy_eval, most_unknown=run.most_unknown)
     args = [_long(arg, default) for arg in args]
     options = parse(EvalConfig, default, args, f"dynalang eval {path}", "Play episodes with fixed seeds.")
     prepare()
@@ -344,22 +344,25 @@ def _houses(args: list[str]) -> None:
 def _vln(args: list[str]) -> None:
     if _asks_help(args):
         print(
-            "usage: dynalang vln check DATA [--scenes DIR] [--json]\n\n"
-            "Tell which episodes below DATA can be walked: their splits, scenes, ground truth, and the simulators."
+            "usage: dynalang vln check DATA [--scenes DIR] [--tokenizer NAME] [--json]\n\n"
+            "Tell which episodes below DATA can be walked: their splits, scenes, ground truth, and the simulators;\n"
+            "and how many of their words a tokenizer can't say (houses, unless another is named)."
         )
         return
     if args[:1] != ["check"]:
         given = f", got {args[0]!r}.{nearest(args[0], ['check'])}" if args else ""
         raise UserError(f"vln can check a folder, as in: dynalang vln check data/houses{given}")
     scenes, args = _take_option(args[1:], "--scenes", "a folder")
+    tokenizer, args = _take_option(args, "--tokenizer", "a name or a file")
     folders = [arg for arg in args if arg != "--json"]
-    refuse_options(folders, ["--json", "--scenes"])
+    refuse_options(folders, ["--json", "--scenes", "--tokenizer"])
     if len(folders) != 1:
         raise UserError(f"name one folder of episodes, as in: dynalang vln check data/houses; got {len(folders)}")
     from dynalang_py.reading import user_path
     from dynalang_py.run.vln import check
 
-    check(user_path(folders[0]), user_path(scenes) if scenes else None, as_json="--json" in args)
+    scenes_folder = user_path(scenes) if scenes else None
+    check(user_path(folders[0]), scenes_folder, tokenizer or "houses", as_json="--json" in args)
 
 
 VERBS: dict[str, Callable[[list[str]], None]] = {

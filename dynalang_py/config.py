@@ -22,6 +22,7 @@ from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.reading import user_path
 from dynalang_py.replay import ReplayConfig
 from dynalang_py.text.tokens import TextConfig
+from dynalang_py.tokenizers.coverage import MOST_UNKNOWN
 from dynalang_py.world_model import WorldModelConfig
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -45,6 +46,9 @@ class Config:
     """What the agent reads beside its life, where text_ratio is above 0, in the tokens of its world."""
     text_ratio: Annotated[float, Within(0, 1000)] = 0.0
     """Windows of text per window of experience in each update; both weigh the same. 0 reads nothing."""
+
+    most_unknown: Share = MOST_UNKNOWN
+    """Share of unknown words up to which the agent is told a world's sentences, and reads text."""
 
     pretrained: Path | None = None
     """Run of `dynalang pretrain` whose world model this run begins with; a run that is resumed never loads it again."""
@@ -121,7 +125,7 @@ class Config:
 
 FREE = (
     *("run_dir", "steps", "minutes", "eval_every", "eval_episodes", "greedy_eval", "baseline_episodes"),
-    *("checkpoint_minutes", "curve", "log_every", "processes", "device", "precision", "compile"),
+    *("most_unknown", "checkpoint_minutes", "curve", "log_every", "processes", "device", "precision", "compile"),
 )
 """Settings that may change when a run is resumed: limits and machinery, nothing that decides what is learned."""
 

@@ -15,6 +15,7 @@ from dynalang_py.envs.messenger import Messenger, MessengerConfig
 from dynalang_py.envs.vector import VectorEnv
 from dynalang_py.envs.vln import VLN, VLNConfig
 from dynalang_py.errors import UserError
+from dynalang_py.tokenizers.coverage import Coverage
 
 __all__ = [
     "BabyAIConfig",
@@ -25,6 +26,7 @@ __all__ = [
     "MessengerConfig",
     "VLNConfig",
     "VectorEnv",
+    "coverage",
     "list_tasks",
     "make",
     "make_vector",
@@ -80,6 +82,22 @@ def with_expert(config: EnvConfig) -> EnvConfig:
     if not isinstance(config, VLNConfig):
         raise UserError(f"{config.task} has no expert; vln has one.")
     return replace(config, expert=True)
+
+
+def coverage(config: EnvConfig) -> Coverage:
+    """How much of what a world says its tokenizer can say; a world that chooses its own words loses none.
+
+    Raises UserError if the tokenizer or the instructions can't be read.
+    """
+    match config:
+        case VLNConfig():
+            return vln.coverage(config)
+        case HomeGridConfig():
+            return homegrid.coverage(config)
+        case BabyAIConfig():
+            return babyai.coverage(config)
+        case _:
+            return Coverage()
 
 
 def list_tasks() -> dict[str, tuple[str, ...]]:

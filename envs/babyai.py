@@ -22,6 +22,7 @@ from dynalang_py.envs.contract import (
     silence_prints,
 )
 from dynalang_py.envs.language import Speaker, Vocabulary, speaking
+from dynalang_py.tokenizers.coverage import Coverage, measure
 
 COLORS = ("red", "green", "blue", "purple", "yellow", "grey")
 OBJECTS = ("ball", "box", "key", "door")
@@ -78,6 +79,13 @@ def list_tasks() -> tuple[str, ...]:
     levels = (name for name in gymnasium.registry if name.startswith(("BabyAI-", "MiniGrid-")))
     # Playground has no mission; the WFC mazes need pattern files that minigrid's wheel leaves out.
     return tuple(sorted(name for name in levels if "Playground" not in name and "WFC" not in name))
+
+
+def coverage(config: BabyAIConfig) -> Coverage:
+    """How many of the words that missions are made of the tokenizer can say, each counted once."""
+    if config.language == "none":
+        return Coverage()
+    return measure(speaking("babyai", config.tokenizer), VOCABULARY.pieces[2:])
 
 
 class Thing(NamedTuple):

@@ -30,6 +30,7 @@ from dynalang_py.envs.contract import (
     silence_prints,
 )
 from dynalang_py.envs.language import PAD, speaking
+from dynalang_py.tokenizers.coverage import Coverage, measure
 from dynalang_py.tokenizers.embeddings import CACHE, Embeddings
 from dynalang_py.tokenizers.shadow import outside_checkout
 
@@ -99,6 +100,13 @@ class HomeGridConfig:
         check_task(self.task, TASKS, "HomeGrid")
         size = (self.image_size, self.image_size, 3)
         return observation_space(size, _heard(self), "log_success", "log_tasks"), spaces.Discrete(10)
+
+
+def coverage(config: HomeGridConfig) -> Coverage:
+    """How many of the words in homegrid's sentences the tokenizer can say, each counted once."""
+    if config.language == "none" or config.tokens != "closed":
+        return Coverage()
+    return measure(speaking("homegrid", config.tokenizer), (piece for id, piece in T5_PIECES.items() if id))
 
 
 class HomeGrid(gymnasium.Env[Observation, Any]):

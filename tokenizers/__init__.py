@@ -1,9 +1,11 @@
 """Text to ids and back: `load` gives the tokenizer of a name or a file. Needs no torch."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from dynalang_py.errors import UserError, nearest
+from dynalang_py.reading import user_path
 from dynalang_py.tokenizers import closed, t5
 from dynalang_py.tokenizers.bytewise import Bytes
 from dynalang_py.tokenizers.contract import Tokenizer
@@ -37,8 +39,8 @@ def load(name: str | Path) -> Tokenizer:
     """
     if str(name) in NAMED and not isinstance(name, Path):
         return NAMED[str(name)]()
-    path = Path(name).expanduser()
-    if not path.is_file():
+    path = user_path(name)
+    if not os.path.isfile(path):
         hint = nearest(str(name), NAMED)
         raise UserError(
             f"there is no tokenizer {str(name)!r}: it must be {', '.join(NAMED)}, or the file of a sentencepiece "

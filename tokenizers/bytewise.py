@@ -22,7 +22,7 @@ class Bytes:
         return len(self.pieces)
 
     def encode(self, text: str) -> list[int]:
-        return [byte + FIRST for byte in text.encode()]
+        return [byte + FIRST for byte in text.encode(errors="replace")]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text; bytes that are no UTF-8, as a model may say them, become �."""

@@ -16,7 +16,7 @@ class Tokenizer(Protocol):
     end: int | None
     """The id that ends a sentence or document, None if there is none; `encode` never adds it."""
     unknown: int | None
-    """The id of what can't be said, None if everything can, or if `encode` refuses what can't."""
+    """The id of what can't be said, None if everything can, or if `encode` leaves out what can't."""
     identity: str
     """A SHA-256 of all that decides the ids: a checkpoint keeps it, to know its tokenizer wherever the file lies."""
 
@@ -26,7 +26,7 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, without any mark. Raises UserError where a text can't be said."""
+        """The ids of a text, without any mark; `coverage.measure` tells how much of it is lost."""
         ...
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -37,3 +37,8 @@ class Tokenizer(Protocol):
 def identity_of(kind: str, *parts: str) -> str:
     """SHA-256 of a tokenizer's kind and content, as 64 hexadecimal digits."""
     return hashlib.sha256("\0".join((kind, *parts)).encode()).hexdigest()
+
+
+def whole(text: str) -> str:
+    """The text; halves of characters, which JSON can hold and UTF-8 can't, are question marks."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -2,22 +2,35 @@
 
 import hashlib
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dynalang_py.errors import UserError
+from dynalang_py.reading import read_bytes, user_path
+from dynalang_py.tokenizers.contract import whole
 
 LONGEST_LINE = 1 << 24
-"""Bytes of a line of text above which sentencepiece leaves it out."""
-LINE = re.compile(r"\S.{,200}\S*")
+"""Bytes of a line of text above which sentencepiece would leave it out; it is given none that long."""
+LONGEST_WORD = 200
+"""Characters without a space after which a word is cut in two for training."""
+LINE = re.compile(rf"\S.{{,200}}\S{{,{LONGEST_WORD}}}")
 """What it is given as a line: whole words, about 200 characters. Pieces never cross a space, so cutting there takes
 nothing from them; uncut, its time grows with the square of the length of a passage that occurs twice."""
+RESERVED = {0x2585: " ", 0: " "}
+"""Characters for which it would leave out a whole line, the first, or cut it off; a space stands in for them."""
 FREQUENT = 10
 """How often a word occurs at least, that is made sure to be considered as a piece."""
-LEAST = 256 + 3
-"""Pieces that every trained model has: the bytes, silence, the unknown and the end mark."""
+LEAST, MOST = 256 + 3, 1 << 20
+"""Pieces that every trained model has (the bytes, silence, the unknown and the end mark), and that one may have."""
+USUAL = 4_000
+"""Pieces where no number is asked for and the text supports so many."""
+LARGEST = 1 << 26
+"""Bytes of a model's file. The largest that are published have five million."""
+PROBE = "To 42 sofas, Ünï ▁ \u2585 </s> \U0001f98a\n"
+"""What a model must be able to say before it is trusted."""
 
 
 class SentencePieces:
@@ -30,18 +43,20 @@ class SentencePieces:
     def __init__(self, model: Path) -> None:
         from sentencepiece import SentencePieceProcessor
 
-        path = Path(model).expanduser()
-        if not path.is_file():
+        path = user_path(model)
+        if not os.path.isfile(path):
             raise UserError(f"there is no sentencepiece model at {path}")
-        content = path.read_bytes()
+        content = read_bytes(path, "the sentencepiece model", LARGEST)
         try:
             if not content:  # which sentencepiece takes for a model without pieces
-                raise RuntimeError("an empty file")
+                raise ValueError("an empty file")
             self._model = SentencePieceProcessor(model_proto=content)
-        except RuntimeError as error:
+            self.pieces: tuple[str, ...] = tuple(map(self._model.id_to_piece, range(self._model.vocab_size())))
+            self._model.decode(list(range(self._model.vocab_size())))
+            self._model.encode(PROBE)
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:  # ValueError: pieces that are no UTF-8
             raise UserError(f"{path} is no sentencepiece model; dynalang tokenizer train makes one of text") from error
         self.identity = hashlib.sha256(content).hexdigest()
-        self.pieces: tuple[str, ...] = tuple(map(self._model.id_to_piece, range(self._model.vocab_size())))
         self.pad = _id(self._model.pad_id())
         self.end = _id(self._model.eos_id())
         self.unknown = _id(self._model.unk_id())
@@ -52,18 +67,18 @@ class SentencePieces:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text's pieces. The text of marks, such as </s>, is text like any other."""
-        return self._model.encode(text)
+        return self._model.encode(whole(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text; marks, silence and ids that the model has no piece for are left out."""
-        return self._model.decode([i for i in map(int, ids) if i < self._model.vocab_size()])
+        return self._model.decode([i for i in map(int, ids) if 0 <= i < self._model.vocab_size()])
 
     def is_byte(self, id: int) -> bool:
         """Whether an id stands for one byte of a character that has no piece."""
         return id < self._model.vocab_size() and self._model.is_byte(id)
 
 
-def train(documents: Iterable[str], size: int) -> bytes:
+def train(documents: Iterable[str], size: int | None = None, changed: Counter[str] | None = None) -> bytes:
     """A unigram model of `size` pieces (Kudo 2018, arXiv 1804.10959), as the content of its file.
 
     It changes no character of a text (no normalisation), takes digits one by one, and spells characters that are rare
@@ -71,18 +86,36 @@ def train(documents: Iterable[str], size: int) -> bytes:
     documents give the same bytes on the same kind of machine: nothing is random, and the number of threads is fixed,
     because the order in which they add decides the last digits.
 
-    Raises UserError if the documents are empty, or too poor or too rich in characters for `size` pieces.
+    size: None takes `USUAL` pieces, fewer where the text supports no more, and more where its characters need them;
+    then `documents` may be read twice. changed: counts here the documents that weren't taken as they are: reserved
+    (with characters that sentencepiece keeps for itself, see `RESERVED`), cut (with words above `LONGEST_WORD`), empty.
+    Raises UserError if the documents are empty, or too poor or too rich in characters for `size` pieces, and whatever
+    reading them raises.
     """
+    if size is not None and size <= LEAST:
+        raise UserError(f"a vocabulary needs more than {LEAST} pieces, of which 256 are the bytes, got {size}")
+    if size is not None and size > MOST:
+        raise UserError(f"a vocabulary may have at most {MOST:,} pieces, got {size:,}")
+    changed = Counter() if changed is None else changed
+    try:
+        return _train(documents, size or USUAL, changed, exact=size is not None)
+    except _TooSmallError as error:
+        if size is not None or error.least > MOST:
+            raise
+        return _train(documents, error.least, changed, exact=False)
+
+
+def _train(documents: Iterable[str], size: int, changed: Counter[str], *, exact: bool) -> bytes:
     from sentencepiece import SentencePieceTrainer
 
-    if size <= LEAST:
-        raise UserError(f"a vocabulary needs more than {LEAST} pieces, of which 256 are the bytes, got {size}")
-    model = io.BytesIO()
+    changed.clear()
+    model, trouble = io.BytesIO(), list[BaseException]()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=_lines(documents),
+            sentence_iterator=_guarded(_lines(documents, changed), trouble),
             model_writer=model,
             vocab_size=size,
+            hard_vocab_limit=exact,
             model_type="unigram",
             byte_fallback=True,
             split_digits=True,
@@ -98,11 +131,22 @@ def train(documents: Iterable[str], size: int) -> bytes:
             minloglevel=3,
         )
     except RuntimeError as error:
+        if trouble:
+            raise trouble[0] from None
         raise _explained(str(error), size) from error
     return model.getvalue()
 
 
-def _lines(documents: Iterable[str]) -> Iterator[str]:
+def _guarded(lines: Iterable[str], trouble: list[BaseException]) -> Iterator[str]:
+    """The lines; what goes wrong in reading them is kept in `trouble`, for sentencepiece makes text of it."""
+    try:
+        yield from lines
+    except BaseException as error:
+        trouble.append(error)
+        raise
+
+
+def _lines(documents: Iterable[str], changed: Counter[str]) -> Iterator[str]:
     """The documents in lines of whole words, then every frequent word once.
 
     Sentencepiece considers as pieces only what is followed by this here and that there. A word that a space always
@@ -110,10 +154,26 @@ def _lines(documents: Iterable[str]) -> Iterator[str]:
     """
     counts: Counter[str] = Counter()
     for document in documents:
-        for line in LINE.findall(document):
+        text = whole(document).translate(RESERVED)
+        changed["reserved"] += "\u2585" in document or "\0" in document
+        was_cut, is_empty = False, True
+        for match in LINE.finditer(text):
+            line = match[0]
             counts.update(line.split())
+            was_cut |= match.end() < len(text) and not text[match.end()].isspace()
+            is_empty = False
             yield line
+        changed["cut"] += was_cut
+        changed["empty"] += is_empty
     yield from (word for word, count in counts.items() if count >= FREQUENT)
+
+
+class _TooSmallError(UserError):
+    """A vocabulary has no place for the characters of a text."""
+
+    def __init__(self, least: int, size: int) -> None:
+        self.least = least
+        super().__init__(f"the text's characters and the 256 bytes need at least {least} pieces, got {size}")
 
 
 def _explained(complaint: str, size: int) -> Exception:
@@ -122,10 +182,10 @@ def _explained(complaint: str, size: int) -> Exception:
             f"the text supports a vocabulary of at most {match[1]} pieces, got {size}; more text allows more"
         )
     if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", complaint):
-        return UserError(f"the text's characters and the 256 bytes need at least {match[1]} pieces, got {size}")
+        return _TooSmallError(int(match[1]), size)
     if "sentences_.empty()" in complaint:
         return UserError("there is no text to train a tokenizer on")
-    return RuntimeError(f"sentencepiece can't train: {complaint}")
+    return UserError(f"sentencepiece can't train on this text: {complaint}")
 
 
 def _id(id: int) -> int | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from dynalang_py import config as configs
 from dynalang_py import envs, files
-from dynalang_py.bounds import Episodes, Seed, Within, check
+from dynalang_py.bounds import Episodes, Seed, Share, Within, check
 from dynalang_py.config import Device
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import EnvConfig
@@ -32,6 +32,7 @@ from dynalang_py.run.episodes import Episode, EpisodeMeter, Movie
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.signals import StopRequest
 from dynalang_py.run.state import check_training
+from dynalang_py.tokenizers.coverage import MOST_UNKNOWN
 
 FIRST_SEED = 1_000_000
 """Seed of the first evaluation episode where none is given. Training draws its seeds at random from 2³¹."""
@@ -68,6 +69,8 @@ class EvalConfig:
     """The agent takes the likeliest action instead of drawing one; as the run's greedy_eval, unless changed."""
     video: Annotated[int, Within(0, 1000)] = 0
     """Film this many episodes, side by side in one GIF."""
+    most_unknown: Share = MOST_UNKNOWN
+    """Share of words that the agent's tokenizer can't say up to which it is told a world's sentences."""
     device: Device = "auto"
     """Where the agent computes; auto takes the GPU if there is one."""
     json: bool = False
@@ -87,6 +90,11 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     saved = folder.load()
     config = replace(saved, device=options.device, compile=False)
     env = envs.with_expert(options.env) if options.policy == "expert" else options.env
+    heard = envs.coverage(env)
+    instead = "let the agent hear other sentences, as by --split or --env.data"
+    heard.check(options.most_unknown, getattr(env, "tokenizer", ""), env.task, instead)
+    if heard.words:
+        face.say(f"unknown words: {heard}")
     example = envs.make(env)
     spec = StepSpec.from_spaces(example.observation_space, example.action_space)
     count = getattr(example.unwrapped, "episodes", EPISODES) if options.episodes is None else options.episodes
@@ -127,6 +135,7 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
         "policy": options.policy,
         "greedy": options.greedy and options.policy == "agent",
         "env": configs.to_dict(options.env),
+        "words": heard.state(),
         "summary": summary,
     }
     if stopped:

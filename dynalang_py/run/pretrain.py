@@ -144,6 +144,7 @@ class Pretrainer(Loop):
         self.begin()
         self.found: dict[str, float] = {}  # at the last look
         self.looked_at = 0
+        self.uncounted = ""  # why there is no trigram
         self.baselines = self._baselines()
 
     def run(self) -> None:
@@ -192,16 +193,22 @@ class Pretrainer(Loop):
             raise UserError("name a corpus, as in: dynalang pretrain text-small --corpus corpus.txt")
         cache = (config.cache or self.folder.tokens).expanduser()
         self.face.say("Reading the corpus ...")
-        tokens = tokenise(config, config.corpus, self.tokenizer, cache)
-        test = tokenise(config, config.test, self.tokenizer, cache) if config.test else None
+        tokens = self._read(config.corpus, cache)
+        test = self._read(config.test, cache) if config.test else None
         if config.valid:
-            valid = tokenise(config, config.valid, self.tokenizer, cache)
+            valid = self._read(config.valid, cache)
             return tokens, valid, test or valid
         if tokens.documents < 2:
             raise UserError("the corpus is one document, of which nothing can be held out; name other text by --valid")
         kept = tokens.documents - max(1, round(config.valid_share * tokens.documents))
         valid = tokens.part(kept, tokens.documents)
         return tokens.part(0, kept), valid, test or valid
+
+    def _read(self, corpus: tuple[str, ...], cache: Path) -> Tokens:
+        """The tokens of a text. Raises UserError where more of it is unknown than is allowed."""
+        tokens, instead = tokenise(self.config, corpus, self.tokenizer, cache), "choose another by --tokenizer"
+        tokens.coverage.check(self.config.most_unknown, self.config.tokenizer, ", ".join(corpus), instead)
+        return tokens
 
     def row(self, seconds: float) -> dict[str, float]:
         speed = self.speed * self.window_tokens
@@ -279,7 +286,7 @@ class Pretrainer(Loop):
         try:
             triple = baselines.trigram(self.train, held_out, self.tokenizer.end)
         except UserError as error:
-            self.face.say(f"dynalang: {error}")
+            self.uncounted = str(error)
             return found
         return found | {"trigram": perplexities(triple * len(held_out), held_out)}
 
@@ -313,7 +320,10 @@ class Pretrainer(Loop):
             ("tokenizer", f"{self.config.tokenizer}, {self.tokenizer.size:,} ids"),
             ("text", f"{len(train):,} tokens in {train.documents:,} documents"),
             ("held out", f"{len(valid):,} tokens in {valid.documents:,} documents"),
+            ("unknown words, text", str(train.coverage)),
+            *([("unknown words, held out", str(valid.coverage))] if self.config.valid else []),
             *((f"{name}, held out", shown(values)) for name, values in self.baselines.items()),
+            *([("trigram, held out", f"not measured: {self.uncounted}")] if self.uncounted else []),
             ("device", computes(device, self.reader.precision, compiled=False)),
             ("threads", threads()),
             ("folder", str(self.folder.path)),

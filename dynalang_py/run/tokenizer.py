@@ -1,16 +1,20 @@
 """`dynalang tokenizer`: train one on text, and show what it does to a sentence."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from dynalang_py import files
-from dynalang_py.bounds import check
+from dynalang_py.bounds import Within, check
 from dynalang_py.errors import UserError, command
+from dynalang_py.reading import user_path
 from dynalang_py.run.console import Face, Progress
 from dynalang_py.text.corpus import documents
 from dynalang_py.tokenizers import NAMED, Tokenizer, load
-from dynalang_py.tokenizers.pieces import LEAST, SentencePieces, train
+from dynalang_py.tokenizers.coverage import measure
+from dynalang_py.tokenizers.pieces import LEAST, LONGEST_WORD, MOST, USUAL, SentencePieces, train
 
 MEASURED = 5_000_000
 """Characters at the beginning of a corpus on which a new tokenizer is measured."""
@@ -18,15 +22,15 @@ MEASURED = 5_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTokenizerConfig:
-    vocab_size: int = 4_000
+    vocab_size: Annotated[int, Within(high=MOST)] | None = None
     """How many pieces: the 256 bytes, silence, an end mark and an unknown that never occurs are among them. More make
-    sentences shorter and models larger."""
+    sentences shorter and models larger. None: 4,000, or as many as the text supports."""
     out: Path = Path("tok.model")
     """File to write; an older one there stays until the new one is complete."""
 
     def __post_init__(self) -> None:
         check(self)
-        if self.vocab_size <= LEAST:
+        if self.vocab_size is not None and self.vocab_size <= LEAST:
             raise ValueError(f"vocab_size must be more than {LEAST}, of which 256 are the bytes, got {self.vocab_size}")
 
 
@@ -42,26 +46,32 @@ def train_tokenizer(corpus: Sequence[str], config: TrainTokenizerConfig) -> None
 
     Raises UserError for a corpus that can't be read or doesn't fit the vocabulary's size; then nothing is written.
     """
-    if config.out.is_dir():
-        raise UserError(
-            f"--out is {config.out}, which is a folder; name a file in it, such as {config.out / 'tok.model'}"
-        )
+    out = user_path(config.out)
+    if out.is_dir():
+        raise UserError(f"--out is {out}, which is a folder; name a file in it, such as {out / 'tok.model'}")
     face = Face()
+    changed: Counter[str] = Counter()
     with Progress(face) as progress:
-        reader = _Reader(corpus, progress, config.vocab_size)
-        content = train(reader, config.vocab_size)
-    files.write(config.out, content)
-    tokenizer = SentencePieces(config.out)
-    rows = [("text", f"{reader.documents:,} documents, {reader.characters:,} characters"), *_facts(tokenizer)]
-    face.table(str(config.out), [*rows, *_statistics(tokenizer, reader.first, reader.characters)])
-    show = command("dynalang", "tokenizer", "show", "go to the blue sofa", "--tokenizer", config.out)
-    face.say(f"To see what it does: {show}")
+        reader = _Reader(corpus, progress, config.vocab_size or USUAL)
+        content = train(reader, config.vocab_size, changed)
+    files.write(out, content)
+    tokenizer = SentencePieces(out)
+    rows = [
+        ("text", f"{reader.documents:,} documents, {reader.characters:,} characters"),
+        ("taken otherwise", _changed(changed)),
+        *_facts(tokenizer, "" if config.vocab_size else _chosen(tokenizer.size)),
+        *_statistics(tokenizer, reader.first, reader.characters),
+    ]
+    face.table(str(out), rows)
+    show = command("dynalang", "tokenizer", "show", "go to the blue sofa", "--tokenizer", out)
+    read = command("dynalang", "pretrain", "text-small", "--corpus", *corpus, "--tokenizer", out)
+    face.say(f"To see what it does: {show}\nTo read with it:     {read}")
 
 
 def show_tokenizer(text: str, config: ShowTokenizerConfig) -> None:
     """Print the ids and pieces of a text, and what becomes of it on the way there and back.
 
-    Raises UserError if there is no such tokenizer, no text, or the tokenizer refuses it.
+    Raises UserError if there is no such tokenizer or no text.
     """
     if not text.strip():
         raise UserError('there is no text to show, as in: dynalang tokenizer show "go to the blue sofa"')
@@ -73,13 +83,12 @@ def show_tokenizer(text: str, config: ShowTokenizerConfig) -> None:
     same = "the same" if back == text else "not the same: it keeps less than the text has"
     rows = [
         *_facts(tokenizer),
+        ("unknown words", str(measure(tokenizer, [text]))),
         ("ids", " ".join(map(str, ids))),
         ("pieces", " ".join(tokenizer.pieces[i] for i in ids)),
         ("tokens", f"{len(ids):,} for {len(text):,} characters"),
         ("and back", f"{back} ({same})"),
     ]
-    if unknown := ids.count(tokenizer.unknown) if tokenizer.unknown is not None else 0:
-        rows.append(("unknown", f"{unknown:,} of {len(ids):,} tokens"))
     Face().table(config.tokenizer if config.tokenizer in NAMED else f"tokenizer {config.tokenizer}", rows)
 
 
@@ -92,6 +101,8 @@ class _Reader:
         self.first: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
+        self.documents = self.characters = 0
+        self.first.clear()
         for document in documents(self._corpus):
             if self.characters < MEASURED:
                 self.first.append(document)
@@ -106,10 +117,29 @@ class _Reader:
         self._progress.log(line)
 
 
-def _facts(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+def _changed(changed: Counter[str]) -> str:
+    """Which documents weren't taken for training as they are, and why."""
+    reasons = {
+        "reserved": "with U+2585 or U+0000, which sentencepiece keeps for itself: a space stood in for them",
+        "cut": f"with more than {LONGEST_WORD} characters without a space: cut there",
+        "empty": "of which nothing was left: left out",
+    }
+    told = [f"{changed[name]:,} {reason}" for name, reason in reasons.items() if changed[name]]
+    return "; ".join(told) or "none of them"
+
+
+def _chosen(size: int) -> str:
+    """Why a tokenizer has the size that nobody asked for."""
+    if size == USUAL:
+        return "; the usual size"
+    why = "the text supports no more" if size < USUAL else "as its characters need"
+    return f"; {USUAL:,} are usual, {why}"
+
+
+def _facts(tokenizer: Tokenizer, about: str = "") -> list[tuple[str, str]]:
     marks = {"silence": tokenizer.pad, "end": tokenizer.end, "unknown": tokenizer.unknown}
     named = ", ".join(f"{name} {'none' if id is None else id}" for name, id in marks.items())
-    return [("size", f"{tokenizer.size:,} ids ({named})"), ("identity", tokenizer.identity[:16])]
+    return [("size", f"{tokenizer.size:,} ids ({named}){about}"), ("identity", tokenizer.identity[:16])]
 
 
 def _statistics(tokenizer: SentencePieces, texts: Sequence[str], characters: int) -> list[tuple[str, str]]:

@@ -85,6 +85,13 @@ class Trainer(Loop):
         self.stop = stop
         guided = max(config.expert_prefill, config.expert_share) > 0
         world = envs.with_expert(config.env) if guided else config.env
+        self.told = envs.coverage(config.env)
+        self.told.check(
+            config.most_unknown,
+            getattr(config.env, "tokenizer", ""),
+            config.env.task,
+            "choose another tokenizer by --env.tokenizer",
+        )
         vector = envs.make_vector(world, config.envs, config.processes)
         stack.callback(vector.close)
         self.spec = StepSpec.from_spaces(vector.single_observation_space, vector.single_action_space)
@@ -128,9 +135,17 @@ class Trainer(Loop):
         """What is read beside experience, in the tokens of the world."""
         config, text = self.config, self.config.text
         tokenizer = world_tokenizer(config.env, vocabulary)
+        tokens = tokenise(text, text.corpus, tokenizer, text.cache or self.folder.tokens)
+        self.read = tokens.coverage
+        self.read.check(
+            config.most_unknown,
+            f"of {config.env.task}",
+            ", ".join(text.corpus),
+            "choose a corpus in the words of the world, or another tokenizer by --env.tokenizer",
+        )
         return Beside(
             self.agent,
-            tokenise(text, text.corpus, tokenizer, text.cache or self.folder.tokens),
+            tokens,
             streams=max(1, round(config.text_ratio * config.batch_size)),
             length=config.batch_length,
             weight=config.text_ratio,
@@ -300,6 +315,8 @@ class Trainer(Loop):
             ("replay", f"{self.replay.gigabytes:.3g} GB on disk, {len(self.replay):,} steps held"),
             ("updates per environment step", f"{config.updates_per_step:.4g}"),
             ("environments", f"{config.envs} x {config.env.task}" + (", a process each" if config.processes else "")),
+            *([("unknown words, world", str(self.told))] if self.told.words else []),
+            *([("unknown words, text", str(self.read))] if self.beside else []),
             ("device", computes(agent, precision, compiled=config.compile)),
             ("threads", threads()),
             ("folder", str(self.folder.path)),

@@ -29,9 +29,7 @@ def trigram(train: Tokens, held_out: Tokens, end: int | None) -> float:
         from kaldingram.prune import ArpaParser
         from kaldingram.train import NgramCounts
     except ImportError as error:
-        raise UserError(
-            f"the trigram baseline needs the text extra: pip install 'dynalang_py[text]' ({error})"
-        ) from error
+        raise UserError(f"it needs the text extra: pip install 'dynalang_py[text]' ({error})") from error
     counts, lines = NgramCounts(3), io.StringIO()
     unseen = np.setdiff1d(held_out.ids, train.ids)
     with contextlib.redirect_stderr(io.StringIO()):  # it draws progress bars

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from dynalang_py.bounds import Duration, Natural, Seed, Steps, Width, Within
+from dynalang_py.bounds import Duration, Natural, Seed, Share, Steps, Width, Within
 from dynalang_py.config import FREE, Device, Precision
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError, nearest
 from dynalang_py.nn.optim import OptimizerConfig
 from dynalang_py.sizes import parts
 from dynalang_py.text.tokens import TextConfig
+from dynalang_py.tokenizers.coverage import MOST_UNKNOWN
 from dynalang_py.world_model import WorldModelConfig
 
 Pixels: TypeAlias = Annotated[int, Within(0, 1024)]
@@ -21,6 +22,8 @@ Pixels: TypeAlias = Annotated[int, Within(0, 1024)]
 class PretrainConfig(TextConfig):
     tokenizer: str = "english"
     """What turns text into tokens: english, bytes, t5, or the path of a sentencepiece model."""
+    most_unknown: Share = MOST_UNKNOWN
+    """Share of words that the tokenizer can't say up to which a text is read."""
     model: WorldModelConfig = field(default_factory=WorldModelConfig)
     """What reads."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -9,10 +9,10 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from dynalang_py.errors import UserError
 from dynalang_py.reading import read_json
 from dynalang_py.text.corpus import Documents, documents
 from dynalang_py.tokenizers import Tokenizer
+from dynalang_py.tokenizers.coverage import Coverage, measure
 
 CHUNK = 500
 """Documents that a worker encodes at a time."""
@@ -30,6 +31,8 @@ PARTS = ("ids.raw", "starts.raw", "characters.raw")
 DTYPES = tuple(np.dtype(name).str for name in ("u1", "u2", "u4"))
 
 _LEFTOVER = re.compile(r"\.(?:ids|starts|characters)\.raw\.(\d+)\.partial")
+Encoded: TypeAlias = tuple[list[tuple[list[int], int]], Coverage]
+"""Ids and characters of each document of a chunk, and what the tokenizer can't say of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class Tokens:
     """(documents,): length of each document in characters, the line break that ends it included."""
     key: str
     """Hash of text and tokenizer."""
+    coverage: Coverage = field(default_factory=Coverage)
+    """How much of the whole text, of which this may be a part, the tokenizer can say."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,7 +82,8 @@ class Tokens:
     def part(self, begin: int, end: int) -> "Tokens":
         """The documents from `begin` to before `end`."""
         first, last = self.starts[begin], self.starts[end]
-        return Tokens(self.ids[first:last], self.starts[begin : end + 1] - first, self.characters[begin:end], self.key)
+        starts, characters = self.starts[begin : end + 1] - first, self.characters[begin:end]
+        return Tokens(self.ids[first:last], starts, characters, self.key, self.coverage)
 
     def head(self, tokens: int) -> "Tokens":
         """The first documents, as many as have at most `tokens` tokens together, but at least one."""
@@ -98,7 +104,8 @@ def tokenise(config: TextConfig, corpus: Sequence[str], tokenizer: Tokenizer, fo
     files.check_own(path, folder=True)
     tokens = _open(path, tokenizer)
     if tokens is None:
-        _write(path, _encoded(config, corpus, tokenizer), tokenizer)
+        coverage = Coverage()
+        _write(path, _encoded(config, corpus, tokenizer, coverage), tokenizer, coverage)
         tokens = _open(path, tokenizer)
     if tokens is None:
         raise UserError(f"{path} does not keep what is written there; is the disk sound?")
@@ -115,19 +122,23 @@ def _open(path: Path, tokenizer: Tokenizer) -> Tokens | None:
             return None
         ids = np.asarray(np.memmap(path / "ids.raw", meta["dtype"], "r"))
         starts, characters = (np.fromfile(path / name, np.int64) for name in PARTS[1:])
-        if meta["crc32"] != _crc(characters, _crc(starts, _crc(ids))):
+        if meta["crc32"] != _crc_of_state(meta["coverage"], _crc(characters, _crc(starts, _crc(ids)))):
             return None
+        coverage = Coverage.of_state(meta["coverage"])
     except (UserError, OSError, ValueError, KeyError, TypeError):
         return None
     # Another's folder may hold what is whole and no text all the same.
     documents = len(characters) == len(starts) - 1 > 0 and bool((np.diff(starts) > 0).all())
     if not documents or starts[0] != 0 or starts[-1] != len(ids) or ids.max() >= tokenizer.size:
         return None
-    return Tokens(ids, starts, characters, path.name)
+    return Tokens(ids, starts, characters, path.name, coverage)
 
 
-def _write(path: Path, encoded: Iterable[tuple[list[int], int]], tokenizer: Tokenizer) -> None:
-    """Lay the documents out in a folder, with what describes them last."""
+def _write(path: Path, encoded: Iterable[tuple[list[int], int]], tokenizer: Tokenizer, coverage: Coverage) -> None:
+    """Lay the documents out in a folder, with what describes them last.
+
+    coverage: complete when `encoded` has come to its end.
+    """
     path.mkdir(parents=True, exist_ok=True)
     for leftover in path.iterdir():
         if (found := _LEFTOVER.fullmatch(leftover.name)) and not _is_running(int(found[1])):
@@ -146,16 +157,25 @@ def _write(path: Path, encoded: Iterable[tuple[list[int], int]], tokenizer: Toke
             counts.append(length + 1)
         file.flush()
         if not lengths:
-            raise UserError("the tokenizer leaves nothing of the corpus")
+            raise UserError(f"the tokenizer leaves nothing of the corpus: it can't say {coverage}")
     starts, characters = np.cumsum([0, *lengths], dtype=np.int64), np.array(counts, np.int64)
     for name, array in zip(PARTS[1:], (starts, characters), strict=True):
         files.write(path / name, array.tobytes())
-    meta = {"dtype": dtype.str, "tokenizer": tokenizer.identity, "crc32": _crc(characters, _crc(starts, crc))}
+    meta = {
+        "dtype": dtype.str,
+        "tokenizer": tokenizer.identity,
+        "crc32": _crc_of_state(coverage.state(), _crc(characters, _crc(starts, crc))),
+        "coverage": coverage.state(),
+    }
     files.write(path / "meta.json", json.dumps(meta))
 
 
 def _crc(array: NDArray[Any], before: int = 0) -> int:
     return zlib.crc32(array.data, before)
+
+
+def _crc_of_state(state: Any, before: int) -> int:
+    return zlib.crc32(json.dumps(state, sort_keys=True).encode(), before)
 
 
 def _is_running(process: int) -> bool:
@@ -168,27 +188,34 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _encoded(config: TextConfig, corpus: Sequence[str], tokenizer: Tokenizer) -> Iterator[tuple[list[int], int]]:
-    """Ids and characters of each document, in order."""
+def _encoded(
+    config: TextConfig, corpus: Sequence[str], tokenizer: Tokenizer, coverage: Coverage
+) -> Iterator[tuple[list[int], int]]:
+    """Ids and characters of each document, in order; what the tokenizer can't say of them is added to `coverage`."""
     source = documents(corpus, config.documents)
     chunks = iter(lambda: list(islice(source, CHUNK)), [])
-    if not config.workers:
-        for chunk in chunks:
-            yield from _encode(chunk, tokenizer)
+    for encoded, found in _chunks(config.workers, chunks, tokenizer):
+        coverage.add(found)
+        yield from encoded
+
+
+def _chunks(workers: int, chunks: Iterable[list[str]], tokenizer: Tokenizer) -> Iterator[Encoded]:
+    if not workers:
+        yield from (_encode(chunk, tokenizer) for chunk in chunks)
         return
     spawn = multiprocessing.get_context("spawn")
-    waiting: deque[Future[list[tuple[list[int], int]]]] = deque()
-    with ProcessPoolExecutor(config.workers, spawn, _begin, (tokenizer,)) as pool:
+    waiting: deque[Future[Encoded]] = deque()
+    with ProcessPoolExecutor(workers, spawn, _begin, (tokenizer,)) as pool:
         for chunk in chunks:
             waiting.append(pool.submit(_work, chunk))
-            if len(waiting) > 2 * config.workers:  # never the whole corpus in memory
-                yield from waiting.popleft().result()
+            if len(waiting) > 2 * workers:  # never the whole corpus in memory
+                yield waiting.popleft().result()
         while waiting:
-            yield from waiting.popleft().result()
+            yield waiting.popleft().result()
 
 
-def _encode(chunk: Sequence[str], tokenizer: Tokenizer) -> list[tuple[list[int], int]]:
-    return [(tokenizer.encode(document), len(document)) for document in chunk]
+def _encode(chunk: Sequence[str], tokenizer: Tokenizer) -> Encoded:
+    return [(tokenizer.encode(document), len(document)) for document in chunk], measure(tokenizer, chunk)
 
 
 _tokenizer: Tokenizer
@@ -200,5 +227,5 @@ def _begin(tokenizer: Tokenizer) -> None:
     _tokenizer = tokenizer
 
 
-def _work(chunk: Sequence[str]) -> list[tuple[list[int], int]]:
+def _work(chunk: Sequence[str]) -> Encoded:
     return _encode(chunk, _tokenizer)

@@ -1,7 +1,7 @@
 """What is there to navigate: splits, scenes, ground truth and simulators, found before anything starts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, get_args
 
@@ -10,6 +10,8 @@ from dynalang_py.envs.vln.layout import episode_path, ground_truth_path, scene_p
 from dynalang_py.envs.vln.scene import inspect as inspect_scene
 from dynalang_py.envs.vln.simulator import Body, Camera, SimulatorName, make_simulator
 from dynalang_py.errors import UserError
+from dynalang_py.tokenizers import Tokenizer, load
+from dynalang_py.tokenizers.coverage import Coverage, measure
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called after each scene with the split, how many of its scenes were looked at, and how many are there."""
@@ -34,6 +36,10 @@ class Split:
     """How many values are wrong where nothing needs them."""
     note: str = ""
     """The first of them."""
+    words: Coverage = field(default_factory=Coverage)
+    """How much of the instructions the tokenizer can say."""
+    has_words: bool = False
+    """Whether the file brings a word list, which is a tokenizer, too."""
     problem: str = ""
     """Why the files can't be read; empty if they can."""
 
@@ -59,14 +65,20 @@ class Report:
         return ""
 
 
-def inspect(data: Path, scenes: Path | None, progress: Progress | None = None) -> Report:
-    """Look at all that the task needs. Raises UserError if there are no episodes below `data`."""
+def inspect(
+    data: Path, scenes: Path | None, progress: Progress | None = None, tokenizer: Tokenizer | None = None
+) -> Report:
+    """Look at all that the task needs. tokenizer: through which instructions are heard; None: houses.
+
+    Raises UserError if there are no episodes below `data`.
+    """
+    tokenizer = tokenizer or load("houses")
     data = Path(data).expanduser()
     names = splits(data)
     if not names:
         episode_path(data, "train")  # tells what is missing
     seen: dict[Path, str] = {}  # splits share scenes
-    found = tuple(_split(data, scenes, name, seen, progress) for name in names)
+    found = tuple(_split(data, scenes, name, tokenizer, seen, progress) for name in names)
     return Report(splits=found, simulators={name: _without(name) for name in get_args(SimulatorName)})
 
 
@@ -87,6 +99,7 @@ def _split(
     data: Path,
     scenes: Path | None,
     name: str,
+    tokenizer: Tokenizer,
     seen: dict[Path, str] | None = None,
     progress: Progress | None = None,
 ) -> Split:
@@ -113,6 +126,8 @@ def _split(
         path=path,
         episodes=len(episodes),
         scenes=len(wanted),
+        words=measure(tokenizer, (episode.instruction.text for episode in episodes)),
+        has_words=file.vocabulary is not None,
         missing=tuple(scene for scene, place in places.items() if place is None),
         unreadable=tuple(seen[place] for place in there if seen[place]),
         has_goals=all(episode.goals for episode in episodes),

@@ -25,6 +25,7 @@ from dynalang_py.envs.vln.metrics import resampled, score
 from dynalang_py.envs.vln.simulator import Pose, make_simulator
 from dynalang_py.envs.voice import Ids, Vectors, Voice
 from dynalang_py.errors import UserError
+from dynalang_py.tokenizers.coverage import Coverage, measure
 
 RADIUS = 3.0
 """Metres around a goal whose file gives none."""
@@ -217,6 +218,15 @@ def _make_voice(config: VLNConfig) -> Voice:
     if config.tokens == "embed":
         return Vectors("vln", config.encoder, config.cache, config.embedding)
     return Ids(speaking("vln", config.tokenizer))
+
+
+def coverage(config: VLNConfig) -> Coverage:
+    """How much of the split's instructions the tokenizer can say. Raises UserError if one of them can't be read."""
+    if config.language == "none" or config.tokens == "embed":
+        return Coverage()
+    path = episode_path(config.data, config.split)
+    episodes = _read_episodes(path, path.stat().st_mtime_ns).episodes
+    return measure(speaking("vln", config.tokenizer), (episode.instruction.text for episode in episodes))
 
 
 def _load(config: VLNConfig) -> tuple[EpisodeFile, dict[str, GroundTruth], dict[str, Path]]:

@@ -62,7 +62,7 @@ def test_show_tells_ids_pieces_and_what_comes_back(capsys: pytest.CaptureFixture
     ids = load("babyai").encode("go to the sofa")
     assert " ".join(map(str, ids)) in printed
     assert "go to the <unk> (not the same" in printed
-    assert "1 of 4 tokens" in printed
+    assert "1 of 4 words (25 %): sofa (1)" in printed
     code, printed, _ = run(capsys, "show", "go", "to", "the", "sofa")
     assert code == 0
     assert "▁go ▁to ▁the ▁sofa" in printed
@@ -96,7 +96,16 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str], command: str) -> None:
         ("show", "there is no text to show"),
         ("show go --tokenizer {tmp}/corpus.txt", "{tmp}/corpus.txt is no sentencepiece model"),
         ("show go --tokenizer englsh", "there is no tokenizer 'englsh'"),
-        ("show sofa --tokenizer homegrid", "the word 'sofa' is not in this closed vocabulary"),
+        ("train {tmp}/corpus.txt 270", "there is no corpus 270; name text files"),
+        ("train {tmp}/corpus.txt 270", "the number of pieces is told by --vocab-size"),
+        ("train {tmp}/corpus.txt {tmp}/bad.txt", "byte 6 of {tmp}/bad.txt is 0xff"),
+        ("train {tmp}/corpus.txt --vocab-size 2147483647", "vocab_size must be at most 1,048,576"),
+        ("train {tmp}/corpus.txt --vocab-size 100000000000000000000", "vocab_size must be at most 1,048,576"),
+        ("show go --tokenizer /proc/self/mem", "can't be read"),
+        (f"show go --tokenizer {'x' * 100_000}", "is too long: 4,096 characters are allowed"),
+        (f"train {'x' * 100_000}", "is too long: 4,096 characters are allowed"),
+        (f"train {{tmp}}/corpus.txt --out {'x' * 100_000}", "is too long: 4,096 characters are allowed"),
+        ("train /dev/zero", "is a device, pipe or socket"),
         ("show \udcff", "has bytes that are no UTF-8"),
     ],
 )
@@ -123,3 +132,47 @@ def test_a_refused_training_leaves_the_old_file(
     out.write_bytes(b"old")
     assert run(capsys, "train", corpus, "--vocab-size", "4000", "--out", out)[0] == 2
     assert out.read_bytes() == b"old"
+
+
+def test_without_a_number_the_vocabulary_fits_the_text_and_says_so(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a folder" / "tok.model"
+    code, printed, err = run(capsys, "train", corpus, "--out", out)
+    assert (code, err) == (0, "")
+    assert f"{load(out).size} ids" in printed
+    assert load(out).size < 400
+    assert "4,000 are usual, the text supports no more" in printed
+    assert "taken otherwise       none of them" in printed
+    assert f"dynalang tokenizer show 'go to the blue sofa' --tokenizer '{out}'" in printed
+    assert f"dynalang pretrain text-small --corpus {corpus} --tokenizer '{out}'" in printed
+
+
+def test_training_says_which_documents_it_took_otherwise_and_why(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "odd.txt").write_text(f"the \u2585 sofa\na\0b\n\u2585\n{'ab' * 300}\n")
+    code, printed, err = run(capsys, "train", corpus, tmp_path / "odd.txt", "--out", tmp_path / "tok.model")
+    assert (code, err) == (0, "")
+    assert "148 documents" in printed
+    assert "3 with U+2585 or U+0000, which sentencepiece keeps for itself" in printed
+    assert "1 with more than 200 characters without a space: cut there" in printed
+    assert "1 of which nothing was left" in printed
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "text", "told"),
+    [
+        ("homegrid", "find the sofa!", "1 of 3 words (33.3 %): sofa (1)"),
+        ("homegrid", "sofa", "1 of 1 words (100 %): sofa (1)"),
+        ("babyai", "sofa", "1 of 1 words (100 %): sofa (1)"),
+        ("babyai", "go to the box!", "none of 4 words"),
+        ("english", "go, 🦊", "none of 2 words; 1 (50 %) are spelt in bytes: 🦊 (1)"),
+    ],
+)
+def test_show_tells_what_can_t_be_said_by_one_rule(
+    capsys: pytest.CaptureFixture[str], tokenizer: str, text: str, told: str
+) -> None:
+    code, printed, _ = run(capsys, "show", text, "--tokenizer", tokenizer)
+    assert code == 0
+    assert told in printed

@@ -148,6 +148,27 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half_written(tmp_path: Pa
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_lost_of_a_corpus_is_told_also_at_a_second_start(tmp_path: Path, workers: int) -> None:
+    corpus = write(tmp_path / "a.txt", *["one two, three!"] * 600, "four")
+    config, tokenizer = TextConfig(workers=workers), Vocabulary(["one", "two"])
+    first = tokenise(config, [corpus], tokenizer, tmp_path / "cache")
+    again = tokenise(config, [corpus], tokenizer, tmp_path / "cache")
+    for tokens in (first, again, again.part(0, 2), again.head(1)):
+        assert str(tokens.coverage) == "601 of 1,801 words (33.4 %): three (600), four (1)"
+    meta = tmp_path / "cache" / first.key / "meta.json"
+    old = json.loads(meta.read_text())
+    del old["coverage"]
+    meta.write_text(json.dumps(old))  # as before it was counted
+    assert str(tokenise(config, [corpus], tokenizer, tmp_path / "cache").coverage) == str(first.coverage)
+
+
+def test_a_corpus_of_which_nothing_can_be_said_is_refused(tmp_path: Path) -> None:
+    corpus = write(tmp_path / "a.txt", "three", "four")
+    with pytest.raises(UserError, match=r"leaves nothing of the corpus: it can't say 2 of 2 words \(100 %\): four"):
+        tokenise(TextConfig(), [corpus], Vocabulary(["one"], unknown=False), tmp_path / "cache")
+
+
 def test_a_large_vocabulary_gets_wide_ids(tmp_path: Path) -> None:
     words = [f"w{i}" for i in range(70_000)]
     corpus = write(tmp_path / "a.txt", words[-1])

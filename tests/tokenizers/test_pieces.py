@@ -6,7 +6,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from types import ModuleType
 
 import pytest
@@ -83,6 +86,69 @@ def test_the_same_text_gives_the_same_bytes_in_any_process(recipe: ModuleType, s
 def test_text_that_doesn_t_fit_the_size_is_told(documents: list[str], size: int, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         train(documents, size)
+
+
+def test_without_a_size_it_fits_the_text(tmp_path: Path) -> None:
+    poor, rich = ["the dog is near the cat"] * 5, ["".join(map(chr, range(0x4E00, 0x4E00 + 4100)))]
+    for documents, low, high in ((poor, 262, 280), (rich, 4100, 4500)):
+        (tmp_path / "a.model").write_bytes(train(documents))
+        assert low < SentencePieces(tmp_path / "a.model").size < high
+
+
+def test_characters_that_sentencepiece_keeps_for_itself_cost_no_document(tmp_path: Path) -> None:
+    """Lines with U+2585 were left out in silence, though half of all lines had it."""
+    changed: Counter[str] = Counter()
+    documents = ["the dog is near the cat", "zanzibar \u2585 mombasa\0zanzibar", "\ud800 mombasa"] * 20
+    (tmp_path / "a.model").write_bytes(train(documents, changed=changed))
+    model = SentencePieces(tmp_path / "a.model")
+    assert {"▁zanzibar", "▁mombasa"} <= set(model.pieces)
+    assert +changed == {"reserved": 20}
+    assert model.decode(model.encode("a \u2585 b")) == "a \u2585 b"
+    assert model.decode(model.encode("a\ud800b")) == "a?b"
+
+
+def test_a_long_line_without_spaces_is_cut(tmp_path: Path) -> None:
+    changed: Counter[str] = Counter()
+    train(["ab" * 50_000, "a" * 200, "the dog " * 100], changed=changed)
+    assert +changed == {"cut": 1}
+
+
+def test_trouble_with_the_documents_is_the_trouble_that_is_told() -> None:
+    def documents() -> Iterator[str]:
+        yield "the dog"
+        raise UserError("no more")
+
+    with pytest.raises(UserError, match=r"^no more$"):
+        train(documents())
+
+
+@pytest.mark.parametrize("size", [(1 << 20) + 1, 2**31 - 1, 2**31, 10**20])
+def test_a_vocabulary_beyond_all_measure_is_refused(size: int) -> None:
+    with pytest.raises(UserError, match=r"at most 1,048,576 pieces"):
+        train(["the dog is near the cat"], size)
+
+
+def test_damaged_models_are_refused_or_work(small: SentencePieces, recipe: ModuleType, tmp_path: Path) -> None:
+    whole, path, random = train(recipe.instructions(), 375), tmp_path / "a.model", Random(0)
+    damaged = [whole.replace("▁sofa".encode(), b"\xff\xfe\xfdsofa"), whole.replace(b"<unk>", b"<unl>")]
+    damaged += [whole[: random.randrange(len(whole))] for _ in range(10)]
+    for _ in range(40):
+        wrong = bytearray(whole)
+        for _ in range(random.choice([1, 3, 10])):
+            wrong[random.randrange(len(whole))] = random.randrange(256)
+        damaged.append(bytes(wrong))
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            model = SentencePieces(path)
+        except UserError:
+            refused += 1
+            continue
+        ids = model.encode("go to the Ünï \u2585 sofa")
+        assert all(0 <= id < model.size for id in ids)
+        model.decode([-1, *range(model.size + 9)])
+    assert 10 < refused < len(damaged)
 
 
 def test_the_size_that_is_named_as_the_largest_can_be_had() -> None:
