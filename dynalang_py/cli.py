@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
+from dynalang_py import help
 from dynalang_py.errors import UserError, nearest, shown
 from dynalang_py.options import parse, refuse_options
 from dynalang_py.run.machine import prepare
@@ -19,45 +20,6 @@ if TYPE_CHECKING:
     from dynalang_py.text.config import PretrainConfig
 
     Kind = TypeVar("Kind", Config, PretrainConfig)
-
-HELP = """\
-usage: dynalang VERB [options]
-
-Train agents that listen while they act, and see what they learned.
-
-  dynalang presets                          the named experiments, one line each
-  dynalang presets babyai                   all settings of one, and how large its agent is
-  dynalang presets dynalang-homegrid-task --size small --json     the same of another size, for programs
-
-  dynalang train babyai                     train; everything it makes lies in runs/babyai
-  dynalang train babyai --run-dir runs/a --seed 1 --env.task BabyAI-GoToLocalS8N7-v0
-  dynalang train babyai --help              every setting that can be changed
-  dynalang train homegrid-task --size size12m     the same with a larger agent
-  dynalang train --resume runs/a            go on where the run stopped
-  dynalang train --resume runs/a --steps 2000000
-
-  dynalang eval runs/a --episodes 100       play episodes with fixed seeds and print a table
-  dynalang eval runs/a --env.language shuffled    does it listen? tell it somebody else's sentence
-  dynalang eval runs/a --json --video 3     for programs; and film three episodes
-
-  dynalang tokenizer train corpus.txt --vocab-size 4000 --out tok.model     learn pieces of words from text
-  dynalang tokenizer show "go to the blue sofa" --tokenizer tok.model       what it makes of a sentence
-
-  dynalang houses --out data/houses         make furnished houses, and instructions for ways through them
-  dynalang pretrain text-small --corpus corpus.txt --tokenizer tok.model --run-dir runs/text    learn from text alone
-  dynalang pretrain --resume runs/text
-  dynalang generate runs/text --prompt "Pick up the" --tokens 40
-  dynalang train homegrid-task --pretrained runs/text --remap-vocabulary      and live with what was read
-
-  dynalang vln check data/houses            which episodes, scenes and simulators are there to navigate
-  dynalang train vln --env.data data/houses
-  dynalang eval runs/vln --split val_unseen       the metrics of navigation on houses that it has never seen
-
-  dynalang bench                            how fast this machine trains
-
-  tensorboard --logdir runs                 watch them learn
-
-Ctrl-C saves the run and ends it; a second one ends it at once. Input that makes no sense exits with 2."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory", "std::bad_alloc")
 """What PyTorch says of it, which raises a RuntimeError."""
@@ -115,7 +77,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
-        print(HELP)
+        print(help.HELP)
         return
     if args[0] == "--version":
         from dynalang_py import __version__
@@ -164,12 +126,8 @@ def _presets(args: list[str]) -> None:
 
 
 def _train(args: list[str]) -> None:
-    if _asks_help(args) and args[0].startswith("-"):
-        print(
-            "usage: dynalang train PRESET [options]       begin a run\n"
-            "       dynalang train --resume RUN [options]  go on with one; limits may change, say --steps\n\n"
-            "dynalang train PRESET --help lists the options; dynalang presets lists the presets."
-        )
+    if _asks_help(args) and _bare(args):
+        help.bare("train")
         return
     if not args:
         raise UserError("name a preset, as in: dynalang train babyai; dynalang presets lists them")
@@ -195,12 +153,8 @@ def _train(args: list[str]) -> None:
 
 
 def _pretrain(args: list[str]) -> None:
-    if _asks_help(args) and args[0].startswith("-"):
-        print(
-            "usage: dynalang pretrain PRESET --corpus FILE... [options]   teach a world model to read\n"
-            "       dynalang pretrain --resume RUN [options]              go on with one; limits may change\n\n"
-            "dynalang pretrain PRESET --help lists the options; text-small is the preset for two CPU cores."
-        )
+    if _asks_help(args) and _bare(args):
+        help.bare("pretrain")
         return
     if not args:
         raise UserError("name a preset, as in: dynalang pretrain text-small --corpus corpus.txt")
@@ -247,8 +201,8 @@ def _resumed(verb: str, kind: "type[Kind]", run: str, args: list[str], free: Col
 
 
 def _generate(args: list[str]) -> None:
-    if _asks_help(args) and args[0].startswith("-"):
-        print("usage: dynalang generate RUN --prompt TEXT\n\ndynalang generate RUN --help lists the options.")
+    if _asks_help(args) and _bare(args):
+        help.generate()
         return
     if not args or args[0].startswith("-"):
         raise UserError('name the folder of a run, as in: dynalang generate runs/text --prompt "Pick up the"')
@@ -264,10 +218,10 @@ def _generate(args: list[str]) -> None:
 
 
 def _eval(args: list[str]) -> None:
-    if not args or (_asks_help(args) and args[0].startswith("-")):
-        if not args:
-            raise UserError("name the folder of a run, as in: dynalang eval runs/babyai")
-        print("usage: dynalang eval RUN [options]\n\ndynalang eval RUN --help lists the options.")
+    if not args:
+        raise UserError("name the folder of a run, as in: dynalang eval runs/babyai")
+    if _asks_help(args) and _bare(args):
+        help.evaluate()
         return
     if args[0].startswith("-"):
         raise UserError(f"name the folder of a run before {args[0]}, as in: dynalang eval runs/babyai {args[0]} ...")
@@ -365,6 +319,23 @@ def _vln(args: list[str]) -> None:
     check(user_path(folders[0]), scenes_folder, tokenizer or "houses", as_json="--json" in args)
 
 
+def _worlds(args: list[str]) -> None:
+    if _asks_help(args):
+        print(
+            "usage: dynalang worlds [FAMILY] [--json]\n\n"
+            "List the worlds and their tasks; with a family, all of its tasks and settings. dynalang train PRESET\n"
+            "--env.task TASK trains in one of the preset's family, dynalang eval RUN --task TASK plays in it."
+        )
+        return
+    families = [arg for arg in args if arg != "--json"]
+    refuse_options(families, ["--json"])
+    if len(families) > 1:
+        raise UserError(f"name one family of worlds, got {' '.join(families)}")
+    from dynalang_py.run.worlds import show_worlds
+
+    show_worlds(families[0] if families else None, as_json="--json" in args)
+
+
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "presets": _presets,
     "train": _train,
@@ -374,6 +345,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "tokenizer": _tokenizer,
     "houses": _houses,
     "vln": _vln,
+    "worlds": _worlds,
     "bench": _bench,
 }
 
@@ -400,6 +372,11 @@ def _take_option(args: list[str], name: str, needs: str) -> tuple[str | None, li
         if arg.startswith(f"{name}="):
             return arg.removeprefix(f"{name}="), args[:i] + args[i + 1 :]
     return None, args
+
+
+def _bare(args: list[str]) -> bool:
+    """Whether nothing is named before the options."""
+    return args[0].startswith("-")
 
 
 def _asks_help(args: list[str]) -> bool:

@@ -1,9 +1,16 @@
 """A command line onto a config dataclass: tyro reads it, and what it can't read is told in one sentence."""
 
+import ast
 import contextlib
+import inspect
 import io
 import re
-from collections.abc import Iterable, Sequence
+import sys
+import textwrap
+import typing
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,7 +43,7 @@ def parse(kind: type[T], default: T, args: list[str], prog: str, about: str) -> 
                 prog=prog,
                 description=about,
                 config=(tyro.conf.AvoidSubcommands,),
-                registry=_paths(),
+                registry=_registry(),
             )
     except SystemExit as end:
         if not end.code:
@@ -51,9 +58,41 @@ def parse(kind: type[T], default: T, args: list[str], prog: str, about: str) -> 
     raise UserError(f"{sentence}; {prog} --help lists the options" if "nrecognized" in sentence else sentence)
 
 
-def _paths() -> "ConstructorRegistry":
-    """How tyro reads paths: as `user_path` does, which expands ~ and refuses what no system opens."""
-    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+def show(kind: type[T], default: T, prog: str, about: str, examples: str, hidden: Collection[str] = ()) -> None:
+    """Print the help of a command: what it is for, examples, and the options but for those that are hidden."""
+    import tyro
+
+    page = io.TextIOWrapper(io.BytesIO(), getattr(sys.stdout, "encoding", None) or "utf-8", "replace")
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(page):
+        tyro.cli(kind, default=default, args=["--help"], prog=prog, description=about, registry=_registry(hidden))
+    page.seek(0)
+    usage, rest = page.read().split(about, 1)
+    print(f"{usage}{about}\n\n{examples}\n{rest.strip(chr(10))}")
+
+
+def descriptions(kind: type) -> dict[str, str]:
+    """Name → docstring of each field of a dataclass, in one line."""
+    found: dict[str, str] = {}
+    for part in reversed(kind.__mro__[:-1]):
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, comment in pairwise(body.body):
+            match field, comment:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
+    return found
+
+
+def _registry(hidden: Collection[str] = ()) -> "ConstructorRegistry":
+    """How tyro reads paths: as `user_path` does; and the fields of dataclasses: with docstrings free of line breaks."""
+    from tyro.constructors import (
+        ConstructorRegistry,
+        PrimitiveConstructorSpec,
+        PrimitiveTypeInfo,
+        StructConstructorSpec,
+        StructFieldSpec,
+        StructTypeInfo,
+    )
 
     from dynalang_py.reading import user_path  # not above: it brings in Pillow
 
@@ -69,6 +108,17 @@ def _paths() -> "ConstructorRegistry":
             instance_from_str=lambda words: user_path(words[0]),
             is_instance=lambda value: isinstance(value, Path),
             str_from_instance=lambda value: [str(value)],
+        )
+
+    @registry.struct_rule
+    def settings(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if not (is_dataclass(info.type) and isinstance(info.default, info.type)):
+            return None
+        hints, texts = typing.get_type_hints(info.type, include_extras=True), descriptions(info.type)
+        names = [item.name for item in fields(info.type) if item.name not in hidden]
+        return StructConstructorSpec(
+            info.type,
+            tuple(StructFieldSpec(name, hints[name], getattr(info.default, name), texts.get(name)) for name in names),
         )
 
     return registry

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
-from dynalang_py.errors import UserError, nearest
+from dynalang_py.errors import UserError, nearest, shown
 
 logger = logging.getLogger("dynalang.envs")
 
@@ -79,7 +79,8 @@ def check_task(task: str, tasks: tuple[str, ...], family: str) -> None:
     if task in tasks:
         return
     allowed = f"one of {', '.join(tasks)}" if len(tasks) <= 8 else f"one of {len(tasks)} names such as {tasks[0]}"
-    raise UserError(f"There is no {family} task {task!r}; it must be {allowed}.{nearest(task, tasks)}")
+    hint = nearest(task, tasks) or f" All are listed by: dynalang worlds {family.lower()}"
+    raise UserError(f"There is no {family} task {shown(task)}; it must be {allowed}.{hint}")
 
 
 def check_range(family: str, field: str, value: float, low: float, high: float = float("inf")) -> None:
