@@ -2,11 +2,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from dynalang_py import cli, presets
+from dynalang_py.config import Config
+from dynalang_py.envs import EnvConfig, list_tasks
+from dynalang_py.options import descriptions
+from dynalang_py.run.evaluate import EvalConfig
 
 
 def _run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -41,12 +47,50 @@ def test_a_preset_is_shown_with_its_settings_and_sizes(capsys: pytest.CaptureFix
     assert "model.rssm.deter" in _run(capsys, "presets", "debug")[1]
 
 
-@pytest.mark.parametrize("command", ["train debug --help", "train --help", "eval --help", "presets --help"])
+@pytest.mark.parametrize("command", ["train debug --help", *(f"{verb} --help" for verb in cli.VERBS)])
 def test_each_verb_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as end:  # as tyro ends; the others return
         sys.exit(cli.main(command.split()))
     assert not end.value.code
     assert f"dynalang {command.split()[0]}" in capsys.readouterr().out
+
+
+def test_help_without_a_preset_or_a_run_lists_what_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
+    trains = _run(capsys, "train", "--help")[1]
+    for name in presets.PRESETS:
+        assert f"  {name} " in trains
+    for word in ("--steps ", "--env.task ", "--size ", "dynalang train --resume RUN"):
+        assert word in trains
+    reads = _run(capsys, "pretrain", "--help")[1]
+    assert "text-small" in reads
+    assert "--corpus " in reads
+    plays = _run(capsys, "eval", "--help")[1]
+    for word in ("--episodes", "--policy {agent,random,expert}", "--language shuffled", "dynalang eval RUN [-h]"):
+        assert word in plays
+    assert "--env.choices" not in plays
+    assert "--temperature" in _run(capsys, "generate", "--help")[1]
+
+
+def test_docstrings_are_shown_without_the_line_breaks_of_the_source() -> None:
+    for kind in (Config, EvalConfig, *get_args(EnvConfig)):
+        texts = descriptions(kind)
+        assert texts.keys() == {item.name for item in fields(kind)}
+        assert not any("\n" in text or "  " in text for text in texts.values())
+
+
+def test_worlds_are_listed_with_their_tasks_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "worlds")
+    assert code == 0
+    for family, tasks in list_tasks().items():
+        assert family in out
+        assert tasks[0] in out if tasks else f"dynalang_py[{family}]" in out
+    code, out, _ = _run(capsys, "worlds", "homegrid")
+    assert code == 0
+    assert out.splitlines()[:4] == list(list_tasks()["homegrid"])
+    assert "--env.read-steps" in out
+    shown = json.loads(_run(capsys, "worlds", "dummy", "--json")[1])
+    assert shown["dummy"]["settings"]["choices"] == 4
+    assert shown["dummy"]["tasks"] == list(list_tasks()["dummy"])
 
 
 def test_options_carry_their_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +108,19 @@ def test_options_carry_their_docstrings(capsys: pytest.CaptureFixture[str]) -> N
         ("trian babyai", "there is no verb 'trian'; there are presets, train, eval, pretrain, "),
         ("presets babyia", "there is no preset 'babyia'; "),
         ("presets a b", "name one preset, got a b"),
+        ("worlds babyay", "there is no family of worlds 'babyay'; there are babyai, "),
+        ("worlds a b", "name one family of worlds, got a b"),
+        ("train debug --env.task nothing-near-it --run-dir {tmp}", "All are listed by: dynalang worlds dummy"),
+        (
+            "train debug --behavior.actor-scale 1e400",
+            "behavior.actor_scale must be at least 0 and at most 1e+30, got inf",
+        ),
+        ("train debug --model.heads.layers 2147483648", "model.heads.layers must be at least 1 and at most 100"),
+        ("train debug --seed 1000000000000000000000000000000", "seed must be at least 0"),
+        ("train debug --model.rssm.hidden 1000000 --run-dir {tmp}/x", "GB for weights, gradients and the optimiser"),
+        ("bench --actions=-9", "actions must be at least 1 and at most 4,096, got -9"),
+        ("train debug --run-dir ~nobody-is-called-this/x", "begins with ~, and there is no such home folder"),
+        ("train --resume a\0b", "has a zero byte in it"),
         ("presets --jsn", "there is no option --jsn. Did you mean '--json'?"),
         ("train", "name a preset, as in: dynalang train babyai"),
         ("train babyay", "Did you mean 'babyai'?"),

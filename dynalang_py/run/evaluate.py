@@ -29,6 +29,7 @@ from dynalang_py.run.build import build_agent
 from dynalang_py.run.console import Face, Progress
 from dynalang_py.run.driver import GreedyPolicy, GuidedPolicy, Policy, RandomPolicy, env_action, visible
 from dynalang_py.run.episodes import Episode, EpisodeMeter, Movie
+from dynalang_py.run.fits import refuse_what_does_not_fit
 from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.signals import StopRequest
 from dynalang_py.run.state import check_training
@@ -89,6 +90,8 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     face = Face(quiet=options.json)
     saved = folder.load()
     config = replace(saved, device=options.device, compile=False)
+    if options.policy == "agent":
+        refuse_what_does_not_fit(saved.env, options.env)
     env = envs.with_expert(options.env) if options.policy == "expert" else options.env
     heard = envs.coverage(env)
     instead = "let the agent hear other sentences, as by --split or --env.data"
