@@ -2,6 +2,7 @@
 
 import time
 
+from dynalang_py import files
 from dynalang_py.envs.vln.houses.dataset import HousesConfig, make_dataset
 from dynalang_py.errors import command
 from dynalang_py.run.console import Face, Progress, duration
@@ -14,7 +15,7 @@ def make_houses(config: HousesConfig) -> None:
         UserError: What `make_dataset` refuses.
     """
     face, begin = Face(), time.monotonic()
-    with Progress(face) as progress:
+    with Progress(face) as progress, files.named(config.out):
 
         def show(done: int, total: int) -> None:
             left = (time.monotonic() - begin) / done * (total - done)

@@ -1,5 +1,6 @@
 """`dynalang houses` as it is typed."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_it_makes_a_data_set_and_tells_what_is_in_it(tmp_path: Path, capsys: pyt
         assert part in told
     assert main(["vln", "check", str(out)]) == 0
     assert capsys.readouterr().out.count("ready") >= 3
+
+
+def test_a_full_disk_gets_a_sentence_and_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, old = tmp_path / "houses", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, old[1]))
+    try:
+        assert main(f"houses --out {out} --train 1 --val-unseen 1 --furniture builtin --processes 1".split()) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert capsys.readouterr().err.startswith(f"dynalang: {out} could not be written: File too large")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
 
 
 def test_a_second_time_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
