@@ -20,6 +20,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import Family
 from dynalang_py.run import memory
+from dynalang_py.run.console import Face, Progress, duration
 from dynalang_py.run.machine import prepare, threads
 from dynalang_py.sizes import parts as size_parts
 
@@ -95,7 +96,8 @@ class Result:
 def main(config: BenchConfig) -> None:
     """`dynalang bench`."""
     prepare()
-    results = {family: bench(config, family) for family in FAMILIES}
+    with Progress(Face(quiet=True)) as progress:
+        results = {family: bench(config, family, progress.silent) for family in FAMILIES}
     peaks = {name: matmul_peak(resolve_device(config.device), dtype) for name, dtype in _types(config).items()}
     if config.json:
         first = asdict(results[FAMILIES[0]])
@@ -129,14 +131,16 @@ _ROWS: dict[str, Callable[[Result], str]] = {
 }
 
 
-def bench(config: BenchConfig, family: Family) -> Result:
-    """Time the update of one family at the given sizes."""
+def bench(config: BenchConfig, family: Family, tell: Callable[[str], None] = lambda line: None) -> Result:
+    """Time the update of one family at the given sizes. tell: is told what begins."""
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
     agent = _agent(config, family, device, precision, compile=config.compile)
     batch = _batch(config, agent)
+    tell(f"{family}: the first update" + (", whose compilation takes minutes ..." if config.compile else " ..."))
     first = _timed(lambda: agent.update(batch), device)
-    _timed(lambda: agent.update(batch), device)
+    again = _timed(lambda: agent.update(batch), device)
+    tell(f"{family}: {config.updates} updates, about {duration(config.updates * again)} ...")
     seconds = statistics.median(_timed(lambda: agent.update(batch), device) for _ in range(config.updates))
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         agent.update(batch)

@@ -87,6 +87,11 @@ class Progress:
         if not self._live:
             self._face.say(line)
 
+    def silent(self, line: str) -> None:
+        """Before work that gives no sign of life: a line anywhere."""
+        self.draw(line)
+        self.log(line)
+
     def counting(self, unit: str, total: int, before: str = "") -> "Countdown":
         """Of work that begins now. before: what the line begins with."""
         return Countdown(self, unit, total, before)

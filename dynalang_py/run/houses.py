@@ -16,12 +16,9 @@ def make_houses(config: HousesConfig) -> None:
     """
     face, begin = Face(), time.monotonic()
     with Progress(face) as progress, files.named(config.out):
-
-        def show(done: int, total: int) -> None:
-            left = (time.monotonic() - begin) / done * (total - done)
-            progress.draw(f"{done} of {total} houses, {duration(left)} left")
-
-        summary = make_dataset(config, show)
+        count = progress.counting("houses", config.train + config.val_unseen)
+        count(0)
+        summary = make_dataset(config, lambda done, total: count(done))
     rows = [("furniture", summary["furniture"])]
     for split, counts in summary["splits"].items():
         rows.append(

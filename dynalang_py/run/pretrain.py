@@ -206,7 +206,9 @@ class Pretrainer(Loop):
 
     def _read(self, corpus: tuple[str, ...], cache: Path) -> Tokens:
         """The tokens of a text. Raises UserError where more of it is unknown than is allowed."""
-        tokens, instead = tokenise(self.config, corpus, self.tokenizer, cache), "choose another by --tokenizer"
+        with self.progress:
+            tokens = tokenise(self.config, corpus, self.tokenizer, cache, self.progress.counting)
+        instead = "choose another by --tokenizer"
         tokens.coverage.check(self.config.most_unknown, self.config.tokenizer, ", ".join(corpus), instead)
         return tokens
 
@@ -218,7 +220,8 @@ class Pretrainer(Loop):
         """Measure how well held-out text is predicted, beside the baselines on the same tokens, and write on."""
         config, name = self.config, "final" if last else "valid"
         held_out = self.test if last else self.valid.head(config.eval_tokens)
-        self.progress.draw(self.line("reading all held-out text" if last else "reading held-out text"))
+        reading = "reading all held-out text" if last else "reading held-out text"
+        progress = self.progress.counting("tokens", len(held_out), f"{self.at:,} updates | {reading}: ")
         with self.clock.paused():
             windows = once(held_out, EVAL_STREAMS, EVAL_LENGTH, reset=config.reset)
             parts: list[Prediction] = []
@@ -226,6 +229,7 @@ class Pretrainer(Loop):
                 if self.stop.received:
                     return
                 parts.append(part)
+                progress(sum(part.tokens for part in parts))
             nats, one_draw = (sum(getattr(part, key) for part in parts) for key in ("nats", "nats_one_draw"))
             self.found = perplexities(nats, held_out) | {"perplexity_one_draw": math.exp(one_draw / len(held_out))}
             if last:

@@ -135,7 +135,9 @@ class Trainer(Loop):
         """What is read beside experience, in the tokens of the world."""
         config, text = self.config, self.config.text
         tokenizer = world_tokenizer(config.env, vocabulary)
-        tokens = tokenise(text, text.corpus, tokenizer, text.cache or self.folder.tokens)
+        cache = text.cache or self.folder.tokens
+        with self.progress:
+            tokens = tokenise(text, text.corpus, tokenizer, cache, self.progress.counting)
         self.read = tokens.coverage
         self.read.check(
             config.most_unknown,

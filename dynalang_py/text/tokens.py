@@ -7,7 +7,7 @@ import os
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +24,9 @@ from dynalang_py.reading import read_json
 from dynalang_py.text.corpus import Documents, documents
 from dynalang_py.tokenizers import Tokenizer
 from dynalang_py.tokenizers.coverage import Coverage, measure
+
+Counting: TypeAlias = Callable[[str, int], Callable[[int], object]]
+"""From a unit and its total to whom to tell how many are done."""
 
 CHUNK = 500
 """Documents that a worker encodes at a time."""
@@ -90,7 +93,13 @@ class Tokens:
         return self.part(0, max(1, int(self.starts.searchsorted(tokens, side="right")) - 1))
 
 
-def tokenise(config: TextConfig, corpus: Sequence[str], tokenizer: Tokenizer, folder: Path) -> Tokens:
+def tokenise(
+    config: TextConfig,
+    corpus: Sequence[str],
+    tokenizer: Tokenizer,
+    folder: Path,
+    counting: Counting = lambda unit, total: lambda done: None,
+) -> Tokens:
     """The tokens of a corpus, from a cache below `folder` where they have been encoded before.
 
     The name in the cache is a hash of all documents and of the tokenizer: other text or another tokenizer is encoded
@@ -98,18 +107,29 @@ def tokenise(config: TextConfig, corpus: Sequence[str], tokenizer: Tokenizer, fo
     the corpus or tokenizer.
     """
     digest = hashlib.sha256(tokenizer.identity.encode())
+    count = 0
     for document in documents(corpus, config.documents):
         digest.update(document.encode() + b"\n")
+        count += 1
     path = folder / digest.hexdigest()[:16]
     files.check_own(path, folder=True)
     tokens = _open(path, tokenizer)
     if tokens is None:
         coverage = Coverage()
-        _write(path, _encoded(config, corpus, tokenizer, coverage), tokenizer, coverage)
+        encoded = _told(_encoded(config, corpus, tokenizer, coverage), counting("documents encoded", count))
+        _write(path, encoded, tokenizer, coverage)
         tokens = _open(path, tokenizer)
     if tokens is None:
         raise UserError(f"{path} does not keep what is written there; is the disk sound?")
     return tokens
+
+
+def _told(
+    encoded: Iterable[tuple[list[int], int]], progress: Callable[[int], object]
+) -> Iterator[tuple[list[int], int]]:
+    for done, document in enumerate(encoded):
+        progress(done)
+        yield document
 
 
 def _open(path: Path, tokenizer: Tokenizer) -> Tokens | None:

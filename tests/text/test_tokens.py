@@ -2,6 +2,7 @@ import json
 import resource
 import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,18 @@ def test_a_large_vocabulary_gets_wide_ids(tmp_path: Path) -> None:
     corpus = write(tmp_path / "a.txt", words[-1])
     tokens = tokenise(TextConfig(), [corpus], Vocabulary(words), tmp_path / "cache")
     assert tokens.ids.tolist() == [70_001]
+
+
+def test_what_is_encoded_is_counted_and_what_is_known_is_not(tmp_path: Path) -> None:
+    corpus = [write(tmp_path / "corpus.txt", *(f"document {i}" for i in range(30)))]
+    begun: list[tuple[str, int]] = []
+    counts: list[int] = []
+
+    def counting(unit: str, total: int) -> Callable[[int], None]:
+        begun.append((unit, total))
+        return counts.append
+
+    for _ in range(2):
+        tokenise(TextConfig(), corpus, Bytes(), tmp_path / "cache", counting)
+    assert begun == [("documents encoded", 30)]
+    assert counts == list(range(30))
