@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -184,12 +184,33 @@ class Replay:
             self._rows[name][row] = value[held]
 
     def state(self) -> dict[str, Any]:
-        """What the files do not hold, fit for JSON: the sampler's generator and the fresh windows not served yet."""
+        """Where it stands, fit for JSON: how far each stream has come, and what the files do not hold.
+
+        That is the sampler's generator and the fresh windows not served yet.
+        """
         return {
+            "heads": self._head.tolist(),
             "random": self._rng.bit_generator.state,
             "queue": [list(item) for item in self._queue],
             "fresh": self._fresh.tolist(),
         }
+
+    def rewind(self, heads: Sequence[int]) -> None:
+        """Forget the steps that were added since the `heads` of a state: who goes on from there adds them again.
+
+        What they had overwritten in a full ring is gone too.
+        """
+        self._head[:] = np.minimum(self._head, heads)
+        self._tail[:] = np.minimum(self._tail, self._head)
+        self._ends.write()
+        self._queue.clear()
+        self._fresh[:] = np.maximum(self._tail, self._head - self.context)
+
+    def running(self, stream: int, name: str) -> NDArray[Any] | None:
+        """A field (steps, ...) of the episode that a stream ends in; None if its first step is not held."""
+        rows = stream * self._ring + np.arange(self._tail[stream], self._head[stream]) % self._ring
+        firsts = np.flatnonzero(self._rows["is_first"][rows])
+        return self._rows[name][rows[firsts[-1] :]] if firsts.size else None
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave; the files may have gone on since, then newer experience is fresh as well."""

@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
+import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,8 @@ class VectorEnv:
     no answer for `step_timeout` seconds (workers only); it is logged as a warning of the logger "dynalang.envs".
 
     An episode's last step is followed by one whose action is ignored, and which returns the first observation of the
-    next episode with reward 0 (gymnasium's next-step autoreset).
+    next episode with reward 0 (gymnasium's next-step autoreset). The seed of an episode follows from the environment's
+    and the episode's number, so that `resume` can bring an environment back to where it was.
 
     Args:
         build: Makes one environment. With `processes` it is called in workers only, once more than there are
@@ -69,6 +71,8 @@ class VectorEnv:
         self._seed: int | None = None
         self._crashes: list[deque[int]] = [deque(maxlen=MAX_CRASHES + 1) for _ in range(num_envs)]
         self._revivals = [0] * num_envs
+        self._series: list[list[int]] = [[0, 0] for _ in range(num_envs)]  # seed and number of each running episode
+        self._ended = np.zeros(num_envs, bool)
         self._slots: list[Slot] = []
         try:
             for _ in range(num_envs):
@@ -88,6 +92,8 @@ class VectorEnv:
         """
         first, self._seed = self._seed is None, seed
         self._revivals = [0] * self.num_envs
+        self._series = [[seed + i, 0] for i in range(self.num_envs)]
+        self._ended[:] = False
         obs = self._blank()
         for i, slot in enumerate(self._slots):
             slot.send("reset", seed=[seed + i])
@@ -131,7 +137,53 @@ class VectorEnv:
             else:
                 reward[i], terminated[i], truncated[i] = rewards[0], terminations[0], truncations[0]
             self._store(obs, i, seen, info)
+        for i in np.flatnonzero(self._ended & ~crashed).tolist():
+            self._series[i][1] += 1
+        self._ended = terminated | truncated
         return self._finish(obs), reward, terminated, truncated, crashed
+
+    def state(self) -> dict[str, Any]:
+        """Which episodes are running, as plain JSON values."""
+        return {
+            "seed": self._seed,
+            "series": [list(place) for place in self._series],
+            "revivals": list(self._revivals),
+            "ended": self._ended.tolist(),
+        }
+
+    def resume(
+        self, state: dict[str, Any], actions: Sequence[np.ndarray | None], seen: Sequence[int]
+    ) -> tuple[Observation, np.ndarray]:
+        """Bring environments that were just made back to where others were: each begins its episode and acts again.
+
+        Args:
+            state: What `state` gave.
+            actions: Of each environment, those taken in its episode (steps, ...) in the form of `step`; None where they
+                are not known.
+            seen: `fingerprint` of what each had shown last.
+
+        Returns:
+            Observation as in `reset`, and bool (N,) where an environment shows what it had shown. The others show the
+            first observation of their next episode: their actions are not known, or seed and actions don't decide all.
+
+        Raises:
+            UserError: An environment does not start.
+        """
+        self._seed, self._revivals = state["seed"], list(state["revivals"])
+        self._series = [list(place) for place in state["series"]]
+        self._ended = np.array(state["ended"], bool)
+        obs, back = self._blank(), np.array([walked is not None for walked in actions])
+        for i in np.flatnonzero(back).tolist():
+            self._send_back(i, actions[i])
+        for i in np.flatnonzero(back).tolist():
+            self._receive_first(i, obs)
+            back[i] = fingerprint(obs, i) == seen[i]
+        for i in np.flatnonzero(~back).tolist():
+            self._series[i][1] += 1
+            self._ended[i] = False
+            self._send_back(i)
+            self._receive_first(i, obs)
+        return self._finish(obs), back
 
     def close(self, timeout: float = 5.0) -> None:
         """Close all environments; workers that have not ended after `timeout` seconds are killed."""
@@ -151,6 +203,18 @@ class VectorEnv:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _send_back(self, i: int, actions: np.ndarray | Sequence[Any] | None = ()) -> None:
+        seed, episode = self._series[i]
+        self._slots[i].send("reset", seed=[seed], options={"episode": episode, "actions": actions})
+
+    def _receive_first(self, i: int, obs: Observation) -> None:
+        try:
+            answer = self._slots[i].receive(self._start_timeout)
+        except CrashError as crash:
+            self.close()
+            raise _failed_start(f"Environment {i}", crash) from crash
+        self._store(obs, i, answer[0], answer[-1])
+
     def _revive(self, i: int, crash: CrashError) -> tuple[Observation, dict[str, Any]]:
         slot = self._slots[i]
         while True:
@@ -165,11 +229,12 @@ class VectorEnv:
             logger.warning("environment %d crashed and begins a new episode: %s\n%s", i, crash, crash.details)
             self._revivals[i] += 1
             # A fresh seed: the old one might lead into the same crash.
-            seed = np.random.SeedSequence([self._seed or 0, i, self._revivals[i]]).generate_state(1)[0]
+            seed = int(np.random.SeedSequence([self._seed or 0, i, self._revivals[i]]).generate_state(1)[0])
+            self._series[i] = [seed, 0]
             try:
                 if slot.dead:
                     slot.start()
-                slot.send("reset", seed=[int(seed)])
+                slot.send("reset", seed=[seed])
                 return slot.receive(self._start_timeout)
             except CrashError as again:
                 crash = again
@@ -186,6 +251,15 @@ class VectorEnv:
 
     def _finish(self, obs: Observation) -> Observation:
         return {**obs, **{name: tuple(obs[name]) for name in self._texts}}
+
+
+def fingerprint(obs: Mapping[str, Any], i: int) -> int:
+    """A number (CRC-32) that tells one environment's observation from others."""
+    crc = 0
+    for name in sorted(obs):
+        value = obs[name][i]
+        crc = zlib.crc32(value.encode() if isinstance(value, str) else np.asarray(value).tobytes(), crc)
+    return crc
 
 
 def _failed_start(what: str, crash: CrashError) -> UserError:

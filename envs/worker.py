@@ -131,6 +131,8 @@ class Guarded(gymnasium.Env[Observation, Any]):
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one decides
         self._build = build
         self._env: gymnasium.Env | None = None
+        self._seed = self._episode = 0
+        self._over = False
         self._texts, numbers = split_texts(observation_space)
         self.observation_space = spaces.Dict(numbers)
         self.action_space = action_space
@@ -150,16 +152,30 @@ class Guarded(gymnasium.Env[Observation, Any]):
         return description
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """With a seed, begin the series of episodes that it stands for; without, its next episode.
+
+        options: `episode`, a number in the series to begin with, and `actions`, which are taken there at once.
+        """
+        options = options or {}
+        self._seed, self._episode = (self._seed, self._episode + 1) if seed is None else (seed, 0)
+        self._episode += options.get("episode", 0)
         try:
             if self._env is None:
                 self._env = self._build()
-            obs, _ = self._env.reset(seed=seed)
+            obs, _ = self._env.reset(seed=episode_seed(self._seed, self._episode))
+            self._over = False
+            for action in options.get("actions", ()):
+                obs, _, terminated, truncated, _ = self._env.step(action)
+                self._over = bool(terminated or truncated)
             return self._numbers(obs), self._info(obs)
         except Exception as error:
             return self._nothing, self._fail(error)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
         assert self._env is not None
+        if self._over:  # by actions taken in `reset`, of which the vector environment knows nothing
+            obs, info = self.reset()
+            return obs, 0.0, False, False, info
         try:
             obs, reward, terminated, truncated, _ = self._env.step(action)
             return self._numbers(obs), float(reward), bool(terminated), bool(truncated), self._info(obs)
@@ -199,6 +215,11 @@ def _hidden_script() -> Iterator[None]:
     finally:
         del main["__spec__"]
         main.update(kept)
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Seed of an episode of a series: every episode can be repeated without those before it."""
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0] >> 1) if episode else seed
 
 
 def split_texts(space: spaces.Dict) -> tuple[list[str], dict[str, spaces.Space[Any]]]:

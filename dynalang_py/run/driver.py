@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dynalang_py.agent import Agent
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import VectorEnv
+from dynalang_py.envs.vector import fingerprint
 from dynalang_py.replay import Replay
 from dynalang_py.run.clock import Clock
 from dynalang_py.run.counters import Counters
@@ -88,6 +91,16 @@ class GuidedPolicy:
         """policy: acts in the other episodes, and looks on in these. share: from 0 to 1."""
         self._policy, self._share = policy, share
         self._rng = np.random.default_rng(seed)
+        self.led = np.zeros(0, bool)
+
+    def state(self) -> dict[str, Any]:
+        """Whose the episodes are, and the next draws, as plain JSON values."""
+        return {"random": self._rng.bit_generator.state, "led": self.led.tolist()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken; after `initial`."""
+        self._rng.bit_generator.state = state["random"]
+        self.led = np.array(state["led"], bool)
 
     def initial(self, n: int) -> Any:
         self.led = np.zeros(n, bool)  # which environments' episodes are the expert's
@@ -118,31 +131,82 @@ class Driver:
         timeout_is_terminal: bool,
         clock: Clock,
         counters: Counters,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
+        """seed: of the worlds' episodes. state: what `state` gave where the driver goes on, with the replay of then."""
         self._envs, self._spec, self._replay = envs, spec, replay
         self._clock, self._counters = clock, counters
         self._timeout_is_terminal = timeout_is_terminal
         self._n = envs.num_envs
         self._meter = EpisodeMeter(self._n)
-        self._policy: Policy | None = None
+        self.policy: Policy | None = None
+        """Who has acted last."""
+        self.back: NDArray[np.bool_]
+        """Which worlds are where they should be, (N,); the others began a new episode instead of going on."""
         self._state: Any = None
-        self._obs: Observation = envs.reset(seed)
         self._reward = np.zeros(self._n, np.float32)
         self._is_first = np.ones(self._n, bool)
         self._terminated = np.zeros(self._n, bool)
         self._truncated = np.zeros(self._n, bool)
+        self._broken = False  # whether the worlds gave up in the middle of a step
+        self._obs: Observation
+        if state is None:
+            self._obs, self.back = envs.reset(seed), np.ones(self._n, bool)
+        else:
+            self._go_on(state)
+
+    def _go_on(self, state: Mapping[str, Any]) -> None:
+        self._is_first = np.array(state["is_first"])
+        nothing = np.zeros((0, *self._spec.action_field[0]), self._spec.action_field[1])
+        walked = [
+            nothing if first else self._replay.running(i, "action") for i, first in enumerate(self._is_first.tolist())
+        ]
+        actions = [None if taken is None else env_action(self._spec, taken) for taken in walked]
+        self._obs, self.back = self._envs.resume(state["worlds"], actions, state["seen"])
+        # Where a world did not come back, nothing is pending: its next episode begins.
+        self._is_first |= ~self.back
+        self._reward[:] = np.where(self.back, np.array(state["reward"], np.float32), 0)
+        self._terminated[:] = np.array(state["terminated"]) & self.back
+        self._truncated[:] = np.array(state["truncated"]) & self.back
+        self._meter.load_state(state["meter"])
+
+    def act_by(self, policy: Policy, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Go on by this policy, from where `tensors` was taken; without any it begins anew."""
+        fresh = policy.initial(self._n)
+        if isinstance(fresh, dict):
+            fresh = {name: tensors[name].to(device) for name in fresh} if fresh.keys() <= tensors.keys() else fresh
+        self.policy, self._state = policy, fresh
+
+    def state(self) -> dict[str, Any] | None:
+        """Where the worlds stand, as plain JSON values; None if they gave up in the middle of a step."""
+        if self._broken:
+            return None
+        return {
+            "worlds": self._envs.state(),
+            "seen": [fingerprint(self._obs, i) for i in range(self._n)],
+            "reward": self._reward.tolist(),
+            "is_first": self._is_first.tolist(),
+            "terminated": self._terminated.tolist(),
+            "truncated": self._truncated.tolist(),
+            "meter": self._meter.state(),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the policy remembers of the running episodes, for `act_by`."""
+        return self._state if isinstance(self._state, dict) else {}
 
     def step(self, policy: Policy) -> list[Episode]:
         """One step of every environment; returns the episodes that it ended, but for those that an expert walked.
 
         The stored `reward` is the one received on arriving at the observation, the stored `action` the one taken there.
         """
-        if policy is not self._policy:
-            self._policy, self._state = policy, policy.initial(self._n)
+        if policy is not self.policy:
+            self.policy, self._state = policy, policy.initial(self._n)
         is_last = self._terminated | self._truncated
         with self._clock("policy"):
             action, self._state, latent = policy.act(visible(self._obs), self._is_first, self._state)
             action = np.where(_column(is_last, action), np.zeros_like(action), action)  # nothing is done at a last step
+        self._broken = True
         ended = self._meter.add(self._obs, self._reward, self._is_first, is_last)
         led = policy.led if isinstance(policy, GuidedPolicy) else np.zeros(self._n, bool)
         with self._clock("replay"):
@@ -167,6 +231,7 @@ class Driver:
         for i in np.flatnonzero(crashed):
             self._replay.drop_episode(int(i))
         self._is_first = is_last | crashed  # the environments reset themselves on the step after a last one
+        self._broken = False
         return [episode for i, episode in ended.items() if not led[i]]
 
 

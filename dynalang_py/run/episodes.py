@@ -35,6 +35,14 @@ class EpisodeMeter:
         self._length = np.zeros(envs, np.int64)
         self._acting = np.zeros(envs, np.int64)
 
+    def state(self) -> dict[str, list[float]]:
+        """The sums so far, as plain JSON values."""
+        return {"return": self._return.tolist(), "length": self._length.tolist(), "acting": self._acting.tolist()}
+
+    def load_state(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Go on where `state` was taken."""
+        self._return[:], self._length[:], self._acting[:] = state["return"], state["length"], state["acting"]
+
     def add(
         self,
         obs: Mapping[str, Any],

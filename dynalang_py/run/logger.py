@@ -34,10 +34,20 @@ class Logger:
     is written before the call returns. `events` is what TensorBoard reads.
     """
 
-    def __init__(self, metrics: Path, events: Path, resume_at: int | None = None) -> None:
-        """resume_at: forget what was logged after this step; a run that goes on from there writes it anew."""
+    def __init__(
+        self,
+        metrics: Path,
+        events: Path,
+        resume_at: int | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """resume_at: forget what was logged after this step; a run that goes on from there writes it anew.
+
+        rows: of the metrics, those that stay; none: those up to that step.
+        """
         if resume_at is not None and metrics.exists():
-            rows = [row for row in read_metrics(metrics) if row["step"] <= resume_at]
+            if rows is None:
+                rows = [row for row in read_metrics(metrics) if row["step"] <= resume_at]
             files.write(metrics, "".join(json.dumps(row) + "\n" for row in rows))
         self._metrics = metrics
         self._events = _Events(events)

@@ -141,9 +141,8 @@ class Pretrainer(Loop):
         if named.is_file() and not list(folder.path.glob("tokenizer.*")):
             shutil.copyfile(named, folder.path / f"tokenizer{''.join(named.suffixes[-2:]) or '.model'}")
         self.stop = stack.enter_context(StopRequest())
-        self.begin()
+        self.begin(checkpoint)
         self.found: dict[str, float] = {}  # at the last look
-        self.looked_at = 0
         self.uncounted = ""  # why there is no trigram
         self.baselines = self._baselines()
 
@@ -306,6 +305,7 @@ class Pretrainer(Loop):
                     "windows": self.windows.state(),
                     "text": [self.train.key, self.valid.key],
                     "tokenizer": self.tokenizer.identity,
+                    "loop": self.state(),
                 },
             )
 

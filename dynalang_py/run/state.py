@@ -24,8 +24,13 @@ def check_training(state: Mapping[str, Any], envs: int) -> None:
     of_these = _is_counts(fresh) and len(fresh) == envs and all(stream < envs for stream, _ in replay["queue"])
     if not of_these:
         raise ValueError(f"its state of the replay is not of {envs} environments")
+    if "heads" in replay and not (_is_counts(replay["heads"]) and len(replay["heads"]) == envs):
+        raise ValueError(f"its state of the replay is not of {envs} environments")
     if state.get("text") is not None:
         _check_windows(_part(state, "text"))
+    _check_loop(state)
+    if "driver" in state:  # not in checkpoints of earlier versions
+        _check_driver(_part(state, "driver"), envs)
 
 
 def check_reading(state: Mapping[str, Any]) -> None:
@@ -33,9 +38,47 @@ def check_reading(state: Mapping[str, Any]) -> None:
     configs.from_dict(_part(state, "progress"), ReadingCounters, "progress")
     _part(state, "config")
     _check_windows(_part(state, "windows"))
+    _check_loop(state)
     text = state.get("text")
     if not isinstance(text, list) or not all(isinstance(key, str) for key in [*text, state.get("tokenizer")]):
         raise ValueError("its state does not say which text and tokenizer it is of")
+
+
+def _check_driver(driver: Mapping[str, Any], envs: int) -> None:
+    guided, worlds = driver.get("guided"), driver.get("worlds")
+    if not isinstance(guided, list) or len(guided) != 2 or driver.get("policy") not in (None, 0, 1):
+        raise ValueError("its state does not say who acts")
+    for policy in filter(None, guided):
+        _check_generator(policy, "random")
+        _check_each(policy, "led", envs, bool)
+    for name in ("ended", "recent"):
+        _check_each(driver, name, None, dict)
+    if worlds is None:
+        return
+    _check_pairs(_part(worlds, "worlds"), "series")
+    kinds: dict[str, type] = {"series": list, "revivals": int, "ended": bool}
+    kinds |= {"seen": int, "reward": float, "is_first": bool, "terminated": bool, "truncated": bool}
+    kinds |= {"return": float, "length": int, "acting": int}
+    flat = {**worlds, **worlds["worlds"], **_part(worlds, "meter")}
+    for name, kind in kinds.items():
+        _check_each(flat, name, envs, kind)
+
+
+def _check_each(state: Mapping[str, Any], name: str, count: int | None, kind: type) -> None:
+    values = state.get(name)
+    right = isinstance(values, list) and count in (None, len(values))
+    if not right or not all(type(value) is kind for value in values or ()):
+        raise ValueError(f"its state has no {name!r} of as many values as there are environments")
+
+
+def _check_loop(state: Mapping[str, Any]) -> None:
+    if "loop" not in state:  # as in checkpoints of earlier versions
+        return
+    loop = _part(state, "loop")
+    rows = _part(loop, "metrics").values()
+    numbers = all(isinstance(row, list) and all(type(value) is float for value in row) for row in rows)
+    if not numbers or not _is_counts([loop.get("logged_at"), loop.get("looked_at")]):
+        raise ValueError("its state does not say what was logged")
 
 
 def _part(state: Mapping[str, Any], name: str) -> dict[str, Any]:

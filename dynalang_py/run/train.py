@@ -2,12 +2,14 @@
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from dynalang_py import config as configs
 from dynalang_py import envs, files
@@ -36,6 +38,8 @@ from dynalang_py.text.tokens import tokenise
 
 FILMED = 3
 """Episodes of each evaluation that are filmed."""
+ACTING = "acting/"
+"""Prefix of the tensors of a checkpoint that the policy remembers of the running episodes."""
 RECENT = 100
 """Episodes that the live line averages over."""
 
@@ -105,31 +109,74 @@ class Trainer(Loop):
             self.agent.load_state_dict(checkpoint.tensors)
             if self.beside:
                 self.beside.load(checkpoint.tensors, checkpoint.state["text"], self.agent.device)
-            self.replay.load_state(checkpoint.state["replay"])
+            self._recall(checkpoint)
             self.random.rng.bit_generator.state = checkpoint.state["random"]
+        else:
+            self.replay.rewind([0] * config.envs)  # what a run without a checkpoint has lived, it lives again
         self.evaluator = Evaluator(config.env, self.spec, min(config.envs, config.eval_episodes), render=True)
         stack.callback(self.evaluator.close)
-        self.begin()
-        self.gallery = Gallery(folder, self.logger, vector.vocabulary)
+        kept = checkpoint.state.get("driver") if checkpoint else None
         self.driver = Driver(
             vector,
             self.spec,
             self.replay,
-            seed=_session_seed(config.seed, self.counters.sessions),
+            seed=_world_seed(config.seed, self.counters.sessions),
             timeout_is_terminal=config.timeout_is_terminal,
             clock=self.clock,
             counters=self.counters,
+            state=kept and kept["worlds"],
         )
         # Who acts before the first update, and who acts then.
         self.beginner, self.actor = (
-            GuidedPolicy(policy, share, config.seed + self.counters.sessions) if share else policy
+            GuidedPolicy(policy, share, config.seed + 1) if share else policy
             for policy, share in ((self.random, config.expert_prefill), (self.agent, config.expert_share))
         )
         self.ended: list[Episode] = []  # since the last row of metrics
         self.recent: deque[Episode] = deque(maxlen=RECENT)
-        self.logged_updates = counters.updates  # at the last row of metrics
+        self.timed_updates = counters.updates  # when the clock was restarted
         self.summary: Summary = {}  # of the last evaluation
         self.baseline: Summary = {}  # of the random policy
+        if checkpoint and kept:
+            self._go_on(checkpoint.tensors, kept)
+        self.begin(checkpoint)
+        self.gallery = Gallery(folder, self.logger, vector.vocabulary)
+
+    def _recall(self, checkpoint: Checkpoint) -> None:
+        """Take up the replay where the checkpoint left it."""
+        state = checkpoint.state["replay"]
+        if "heads" in state:
+            self.replay.rewind(state["heads"])
+        self.replay.load_state(state)
+        if not len(self.replay) and self.counters.steps:
+            self.face.say("dynalang: the replay of this run is not here; it goes on with an empty one")
+
+    def _go_on(self, tensors: Mapping[str, Tensor], kept: Mapping[str, Any]) -> None:
+        """Act and tell as if the run had never been interrupted. kept: `_here` of then."""
+        self.ended, self.recent = list(kept["ended"]), deque(kept["recent"], maxlen=RECENT)
+        acting = {name: value for name, value in tensors.items() if name.startswith(ACTING)}
+        memory = {name.removeprefix(ACTING): value for name, value in acting.items()}
+        if kept["policy"] is not None:
+            self.driver.act_by((self.beginner, self.actor)[kept["policy"]], memory, self.agent.device)
+        for policy, state in zip((self.beginner, self.actor), kept["guided"], strict=True):
+            if isinstance(policy, GuidedPolicy) and state:
+                policy.load_state(state)
+        lost = np.flatnonzero(~self.driver.back).tolist()
+        if lost and len(self.replay):
+            self.face.say(
+                f"dynalang: {len(lost)} of {len(self.driver.back)} worlds did not come back to where they were by their"
+                " seeds and actions; they begin new episodes, and the run goes on otherwise than it would have"
+            )
+
+    def _here(self) -> dict[str, Any]:
+        """Where acting and telling stand, as plain JSON values."""
+        policies = [self.beginner, self.actor]
+        return {
+            "worlds": self.driver.state(),
+            "policy": policies.index(self.driver.policy) if self.driver.policy in policies else None,
+            "guided": [policy.state() if isinstance(policy, GuidedPolicy) else None for policy in policies],
+            "ended": self.ended,
+            "recent": list(self.recent),
+        }
 
     def _text(self, vocabulary: tuple[str, ...]) -> Beside:
         """What is read beside experience, in the tokens of the world."""
@@ -192,9 +239,15 @@ class Trainer(Loop):
         if counters.steps <= config.prefill or not self.replay.ready(config.batch_size):
             return
         counters.credit += (counters.steps - before) * config.updates_per_step
-        while counters.credit >= 1 and not self.stop.received:
+        self._learn_what_is_earned()
+
+    def make_up(self) -> None:
+        self._learn_what_is_earned()
+
+    def _learn_what_is_earned(self) -> None:
+        while self.counters.credit >= 1 and not self.stop.received:
             self.keep(self.learn())
-            counters.credit -= 1
+            self.counters.credit -= 1
 
     def learn(self) -> dict[str, float]:
         """One update from replay; returns its figures."""
@@ -209,11 +262,11 @@ class Trainer(Loop):
         return metrics
 
     def row(self, seconds: float) -> dict[str, float]:
-        counters, ended, updates = self.counters, self.ended, self.counters.updates - self.logged_updates
-        self.ended, self.logged_updates = [], counters.updates
+        counters, updates = self.counters, self.counters.updates - self.timed_updates
+        self.timed_updates = counters.updates
         return {
-            **{f"episode/{name}": value for name, value in means(ended).items()},
-            "episode/count": len(ended),
+            **{f"episode/{name}": value for name, value in means(self.ended).items()},
+            "episode/count": len(self.ended),
             "speed/steps_per_s": self.speed,
             "speed/updates_per_s": updates / seconds,
             "replay/steps": len(self.replay),
@@ -222,18 +275,28 @@ class Trainer(Loop):
             "updates": counters.updates,
         }
 
+    def begin_row(self) -> None:
+        super().begin_row()
+        self.ended = []
+
     def save(self) -> None:
         with self.clock.paused():
             checkpoints.save(
                 self.folder.checkpoints,
                 self.at,
-                self.agent.state_dict() | (self.beside.tensors() if self.beside else {}),
+                {
+                    **self.agent.state_dict(),
+                    **(self.beside.tensors() if self.beside else {}),
+                    **{ACTING + name: value for name, value in self.driver.tensors().items()},
+                },
                 {
                     "config": configs.to_dict(self.config),
                     "counters": asdict(self.counters) | {"seconds": self.seconds},
                     "replay": self.replay.state(),
                     "text": self.beside.windows.state() if self.beside else None,
                     "random": self.random.rng.bit_generator.state,
+                    "driver": self._here(),
+                    "loop": self.state(),
                 },
             )
 
@@ -348,8 +411,8 @@ class Trainer(Loop):
         )
 
 
-def _session_seed(seed: int, session: int) -> int:
-    """Seed of the environments: another one each time the run goes on, or it would see its first episodes again."""
+def _world_seed(seed: int, session: int) -> int:
+    """Seed of the worlds' episodes: another one where a run can't go on in its own, or it would see its first again."""
     return int(np.random.SeedSequence([seed, session]).generate_state(1)[0] >> 1)
 
 

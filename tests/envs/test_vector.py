@@ -1,5 +1,6 @@
 """Environments that step together, and what happens to the others when one of them dies."""
 
+import json
 import logging
 import multiprocessing
 import os
@@ -20,6 +21,8 @@ from dynalang_py import envs
 from dynalang_py.envs import BabyAIConfig, DummyConfig, EnvConfig, HomeGridConfig, LangRoomConfig, VectorEnv
 from dynalang_py.envs.contract import Info, Observation
 from dynalang_py.envs.dummy import Dummy
+from dynalang_py.envs.vector import fingerprint
+from dynalang_py.envs.worker import episode_seed
 from dynalang_py.errors import UserError
 
 # Worker processes can't import this module by its name.
@@ -114,6 +117,7 @@ def test_steps_like_the_single_environments(config: EnvConfig, module: str, proc
     ends = 0
     for i, env in enumerate(singles):
         expected: tuple[Any, ...] = (env.reset(seed=5 + i)[0], 0.0, False, False)
+        episode = 0
         for t, (obs, *rest) in enumerate(log):
             assert_same({name: value[i] for name, value in obs.items()}, expected[0])
             if rest:
@@ -124,8 +128,85 @@ def test_steps_like_the_single_environments(config: EnvConfig, module: str, proc
             if t < len(actions):
                 done = expected[2] or expected[3]
                 ends += done
-                expected = (env.reset()[0], 0.0, False, False) if done else env.step(actions[t][i])[:4]
+                episode += done
+                if done:
+                    expected = (env.reset(seed=episode_seed(5 + i, episode))[0], 0.0, False, False)
+                else:
+                    expected = env.step(actions[t][i])[:4]
     assert ends >= 3 or config.task == "BabyAI-GoToLocalS5N2-v0"
+
+
+def _walked(log: list[tuple[Any, ...]], actions: np.ndarray, i: int) -> np.ndarray:
+    """The actions in the running episode of an environment: those since its last beginning."""
+    begins = [0] + [t + 1 for t, (_, _, over, cut, _) in enumerate(log[1:-1], 1) if over[i] or cut[i]]
+    return actions[begins[-1] : len(log) - 1, i]
+
+
+@pytest.mark.parametrize(
+    ("config", "module", "processes", "stop"),
+    [
+        (DummyConfig(max_steps=2), "numpy", False, 0),
+        (DummyConfig(max_steps=2), "numpy", False, 12),
+        (DummyConfig(max_steps=2), "numpy", False, 13),
+        (DummyConfig(max_steps=2), "numpy", False, 14),
+        (DummyConfig(max_steps=2), "numpy", True, 14),
+        (DummyConfig(task="dummy-multi"), "numpy", False, 13),
+        (DummyConfig(task="dummy-continuous", language="shuffled"), "numpy", False, 13),
+        (BabyAIConfig(language="shuffled"), "minigrid", False, 29),
+        (HomeGridConfig(task="homegrid-dynamics", max_steps=15, language="shuffled"), "homegrid", False, 29),
+        (LangRoomConfig(max_steps=40, language="shuffled"), "langroom", False, 41),
+    ],
+    ids=lambda value: getattr(value, "task", ""),
+)
+def test_environments_come_back_to_where_others_were(
+    config: EnvConfig, module: str, processes: bool, stop: int
+) -> None:
+    pytest.importorskip(module)
+    with envs.make_vector(config, 3, processes) as vector:
+        vector.single_action_space.seed(0)
+        actions = np.array([[vector.single_action_space.sample() for _ in range(3)] for _ in range(60)])
+        before = record(vector, 5, actions[:stop])
+        state, last = json.loads(json.dumps(vector.state())), before[-1][0]
+        expected = [vector.step(action) for action in actions[stop:]]
+    with envs.make_vector(config, 3, processes) as vector:
+        walked = [_walked(before, actions, i) for i in range(3)]
+        obs, back = vector.resume(state, walked, [fingerprint(last, i) for i in range(3)])
+        assert back.all()
+        assert_same(obs, last)
+        for action, there in zip(actions[stop:], expected, strict=True):
+            here = vector.step(action)
+            assert_same(here[0], there[0])
+            np.testing.assert_array_equal(here[1:], there[1:])
+
+
+class Forgetful(Dummy):
+    """A dummy whose seeds decide nothing."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        return super().reset(seed=None if seed is None else time.monotonic_ns() % 2**31)
+
+    def _observe(self, success: float) -> Observation:
+        obs = super()._observe(success)
+        obs["image"][:] = self.np_random.integers(256, size=obs["image"].shape)
+        return obs
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_environment_that_cannot_come_back_begins_its_next_episode(known: bool) -> None:
+    build = partial(Forgetful, DummyConfig(max_steps=9)) if known else partial(Dummy, DummyConfig(max_steps=9))
+    actions = np.zeros((5, 2), int)
+    with VectorEnv(build, 2, False) as vector:
+        last = record(vector, 0, actions)[-1][0]
+        state = vector.state()
+    with VectorEnv(build, 2, False) as vector:
+        walked = [actions[:, 0] if known else None] * 2
+        obs, back = vector.resume(state, walked, [fingerprint(last, i) for i in range(2)])
+        assert not back.any()
+        assert [
+            number - was for (_, number), (_, was) in zip(vector.state()["series"], state["series"], strict=True)
+        ] == [1, 1]
+        assert known or not obs["image"].any(), "a dummy is dark when its episode begins"
+        vector.step(actions[0])
 
 
 @pytest.mark.parametrize("processes", [False, True])
