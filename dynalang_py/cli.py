@@ -35,7 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (default: this process's) and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, INTERRUPT)
+    code = _run(args)
+    if argv is None:  # nothing is left to be unwound: the interpreter's own farewell would be, with a traceback
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    return code
+
+
+def _run(args: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows ? instead of failing
@@ -58,21 +65,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except MemoryError as error:
         return _fail(f"there is not enough memory{f': {error}' if str(error) else ''}; {LESS}")
-    except RuntimeError as error:
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if INTERRUPT.received:  # and whatever came of it, as of a compiler that it ended, too
+            return 130
         if not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
         return _fail(f"there is not enough memory: {str(error).splitlines()[0]}; {LESS}")
-    except KeyboardInterrupt:
-        return 130
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
+class Interrupt:
     """Ctrl-C: a KeyboardInterrupt, but where modules are being imported, for C code turns it into other errors."""
-    while frame:
-        if "importlib._bootstrap" in frame.f_code.co_filename:
-            os._exit(130)
-        frame = frame.f_back
-    raise KeyboardInterrupt
+
+    received = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+        while frame:
+            if "importlib._bootstrap" in frame.f_code.co_filename:
+                os._exit(130)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+
+INTERRUPT = Interrupt()
 
 
 def _dispatch(args: list[str]) -> None:

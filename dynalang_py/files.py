@@ -75,7 +75,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; what was written there takes the place of `path` when the block ends well.
 
     The content is on disk before the name changes, so a crash or a full disk leaves the old file untouched.
+    Raises UserError for a device, a pipe or a folder, in whose place no file belongs.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a folder, device, pipe or socket; name a file to write")
     with _beside(path) as partial:
         yield partial
         _sync(partial)

@@ -14,6 +14,9 @@ from dynalang_py.envs import EnvConfig, list_tasks
 from dynalang_py.options import descriptions
 from dynalang_py.run.evaluate import EvalConfig
 
+LATER = "import atexit; atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60)))"
+"""While the interpreter shuts down."""
+
 
 def _run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
     code = cli.main(args)
@@ -186,6 +189,37 @@ def test_the_working_directory_shadows_nothing(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "babyai" in done.stdout
+
+
+@pytest.mark.parametrize("when", ["import slow", "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", LATER])
+def test_ctrl_c_ends_with_130_and_no_traceback_whenever_it_comes(when: str, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    script = f"""
+import os, signal, sys, time
+from dynalang_py import cli
+def work(args):
+    {when}
+cli.VERBS["bench"] = work
+sys.argv = ["dynalang", "bench"]
+sys.exit(cli.main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 130
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce] can't allocate memory: you tried ...\nmore")])
+def test_a_lack_of_memory_is_told_in_one_sentence(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(args: list[str]) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.VERBS, "bench", work)
+    code, _, err = _run(capsys, "bench")
+    assert code == 2
+    assert err.startswith("dynalang: there is not enough memory")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["presets"], ["train", "debug", "--help"]])

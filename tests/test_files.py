@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dynalang_py import files
+from dynalang_py.errors import UserError
 
 
 def test_a_file_is_replaced_at_once_and_folders_are_made(tmp_path: Path) -> None:
@@ -119,3 +120,11 @@ def test_the_cache_is_made_where_the_user_wants_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "deep" / "cache"))
     assert files.user_cache() == tmp_path / "deep" / "cache" / "dynalang_py"
     assert files.user_cache().is_dir()
+
+
+def test_no_file_takes_the_place_of_a_device_or_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(UserError, match=r"is a folder, device, pipe or socket; name a file to write"):
+            files.write(path, "content")
+    assert (tmp_path / "pipe").is_fifo()

@@ -210,6 +210,10 @@ class Trainer(Loop):
                 self.loop()
         except NonFiniteError as error:
             raise self.stopped(error) from error
+        except Exception:
+            if not (self.config.compile and self.stop.received):
+                raise
+            self.save()  # Ctrl-C ends compilers, too, which PyTorch reports as an error of the update; it wasn't made
         if self.stop.received:
             path = self.folder.path
             again = command("dynalang", "train", "--resume", path)
