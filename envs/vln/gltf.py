@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynalang_py.envs.contract import require
-from dynalang_py.envs.vln.gltf_file import COMPRESSED, GltfFile, Item, Numbers
+from dynalang_py.envs.vln.gltf_file import COMPRESSED, GltfFile, Item, Numbers, called
 from dynalang_py.envs.vln.gltf_look import GLOSSINESS, READABLE, TRANSFORM, Looks
 from dynalang_py.envs.vln.parts import Part
 from dynalang_py.errors import UserError
@@ -23,7 +23,7 @@ VISIBILITY = "KHR_node_visibility"
 QUANTIZED = "KHR_mesh_quantization"
 SHINE = (
     *("anisotropy", "clearcoat", "diffuse_transmission", "dispersion", "emissive_strength", "ior", "iridescence"),
-    *("sheen", "specular", "transmission", "unlit", "variants", "volume"),
+    *("sheen", "specular", "transmission", "unlit", "variants", "volume", "volume_scatter"),
 )
 FLAT = (
     *(f"KHR_materials_{name}" for name in SHINE),
@@ -64,7 +64,7 @@ def linked_files(path: Path) -> list[Path]:
 def _parts(file: GltfFile) -> Iterator[Part]:
     unknown = [name for name in file.root.list("extensionsRequired") if name not in READ]
     if unknown:
-        raise file.wrong(f"it requires {', '.join(map(str, unknown))}, which is not read")
+        raise file.wrong(f"it requires {called(unknown)}, which is not read")
     looks = Looks(file)
     drawn: dict[int, list[Part]] = {}
     places = 0
@@ -275,6 +275,6 @@ def _unpacked(primitive: Item, attributes: Item) -> dict[str, Numbers]:
     found = {"faces": faces}
     for name in packed.values:
         if (rows := by_id.get(packed.integer(name))) is None:
-            raise draco.wrong(f"names {name}, which its data lack")
+            raise draco.wrong(f"names {called([name])}, which its data lack")
         found[name] = rows
     return found

@@ -8,7 +8,7 @@ import base64
 import binascii
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,6 +31,11 @@ SINGULAR = {"meshes": "mesh"}
 COMPRESSED = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 
 Numbers: TypeAlias = NDArray[Any]
+
+
+def called(names: Iterable[object]) -> str:
+    """Names that a file gives, as they stand in a sentence."""
+    return " or ".join(name if isinstance(name, str) and name.isidentifier() else shown(name) for name in names)
 
 
 class Item:
@@ -241,7 +246,7 @@ class GltfFile:
         uri = item.text("uri")
         relative = os.path.normpath(unquote(uri))
         outside = os.path.isabs(relative) or relative.split(os.sep)[0] == os.pardir
-        if ":" in uri.split("/")[0] or outside or "\0" in relative:
+        if ":" in uri.split("/")[0] or outside or not relative.isprintable() or len(relative) > 1024:
             raise item.wrong(f"lies at {shown(uri)}; it must be a file beside the scene or in a folder there")
         return self.path.parent / relative
 

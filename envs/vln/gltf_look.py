@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dynalang_py.envs.vln.gltf_file import GltfFile, Item, Numbers
+from dynalang_py.envs.vln.gltf_file import GltfFile, Item, Numbers, called
 from dynalang_py.envs.vln.parts import CLAMP, MIRROR, REPEAT, WHITE, Picture
 
 WRAPS = {10497: REPEAT, 33071: CLAMP, 33648: MIRROR}
@@ -103,7 +103,7 @@ def _image(texture: Item) -> Item:
     for name in READABLE:
         if extension := texture.extension(name):
             return extension.other("images", "source")
-    raise texture.wrong(f"needs {' or '.join(names)}, which is not read" if names else "has no source")
+    raise texture.wrong(f"needs {called(names)}, which is not read" if names else "has no source")
 
 
 def _wrap(texture: Item) -> tuple[int, int]:

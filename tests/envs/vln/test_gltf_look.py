@@ -285,7 +285,7 @@ DAMAGES = [
     ("bufferViews.0.byteLength", 10**6, "bufferView 0 ends at byte 1,000,000 of a buffer of"),
     ("bufferViews.0.buffer", 1, "bufferView 0 points to buffers 1"),
     ("buffers", [{"byteLength": 10**9}], "buffer 0 promises 1,000,000,000 bytes and holds"),
-    ("extensionsRequired", [[]], r"it requires \[\]"),
+    ("extensionsRequired", [[], "a\nb"], r"it requires \[\] or 'a\\nb', which"),
     ("extensionsRequired", "x", "the JSON has extensionsRequired 'x'"),
 ]
 
