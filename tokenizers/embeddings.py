@@ -1,9 +1,9 @@
 """Frozen embeddings: one vector per token, read from disk where the sentence was embedded before."""
 
-import contextlib
 import hashlib
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from dynalang_py.errors import UserError
+from dynalang_py.reading import user_path
 from dynalang_py.tokenizers import encoders
+from dynalang_py.tokenizers.contract import whole
 
 CACHE = Path("~/.cache/dynalang_py/embeddings")
 """Where vectors are kept unless another folder is named."""
@@ -27,7 +29,7 @@ class Embeddings:
 
     def __init__(self, encoder: str, cache: Path = CACHE) -> None:
         self._encoder = encoders.find(encoder)
-        self._folder = Path(cache).expanduser() / hashlib.sha256(self._encoder.identity.encode()).hexdigest()[:16]
+        self._folder = user_path(cache) / hashlib.sha256(self._encoder.identity.encode()).hexdigest()[:16]
         self._known: dict[str, np.ndarray] = {}
 
     def embed(self, sentence: str) -> np.ndarray:
@@ -50,11 +52,10 @@ class Embeddings:
         return self.silence.size
 
     def _kept(self, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
-        if path.exists():
-            with contextlib.suppress(OSError, ValueError):  # a damaged file is made anew
-                kept: np.ndarray = np.load(path, allow_pickle=False)
-                return kept
+        path = self._folder / f"{hashlib.sha256(whole(key).encode()).hexdigest()}.npy"
+        kept = _vectors(path)
+        if kept is not None:
+            return kept
         vectors = compute()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -65,3 +66,16 @@ class Embeddings:
         except OSError as error:
             raise UserError(f"embeddings can't be kept in {self._folder}: {error.strerror}") from error
         return vectors
+
+
+def _vectors(path: Path) -> np.ndarray | None:
+    """What lies in the cache; None where nothing does, or a damaged file, or one that holds something else."""
+    try:
+        # Mapped, a file is held against its header before memory is taken for what that promises; nothing is unpickled.
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile):  # as numpy's reader of headers raises them
+        return None
+    if not isinstance(kept, np.ndarray) or kept.dtype != np.float32 or kept.ndim != 2 or not kept.size:
+        return None
+    vectors = np.array(kept)
+    return vectors if np.isfinite(vectors).all() else None

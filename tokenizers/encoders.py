@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import os
 import pickle
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dynalang_py.errors import UserError
+from dynalang_py.reading import user_path
 from dynalang_py.tokenizers.shadow import outside_checkout
 
 
@@ -80,6 +82,7 @@ class HomeGridVectors:
         spec = importlib.util.find_spec("homegrid")  # its import would start gym and a window system
         if spec is None or spec.origin is None:
             raise UserError("the vectors of homegrid need its extra: pip install 'dynalang_py[homegrid]'")
+        # Of the package, which could run whatever it liked without a pickle.
         content = (Path(spec.origin).parent / "homegrid_embeds.pkl").read_bytes()
         self.identity = hashlib.sha256(content).hexdigest()
         self._vectors: dict[str, np.ndarray] = pickle.loads(content)[1]
@@ -117,8 +120,8 @@ def _load(model: str) -> tuple[Any, Any, Any]:
     try:
         kind = t5 if configs.from_pretrained(model).model_type == "t5" else auto
         return torch, tokenizers.from_pretrained(model), kind.from_pretrained(model).eval()
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a folder may hold anything, and each format's reader has errors of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"transformers can't load {model!r} ({reason}); name a T5 encoder that it can fetch, such as "
             "google-t5/t5-small, or a folder with one"
@@ -127,8 +130,11 @@ def _load(model: str) -> tuple[Any, Any, Any]:
 
 def _identity(model: str) -> str:
     """A model's name; a folder's also tells which files are in it, since weights may change under one name."""
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
+    folder = user_path(model)
+    if not os.path.isdir(folder):
         return model
-    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir())
+    try:
+        files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir())
+    except OSError as error:
+        raise UserError(f"the encoder {folder} can't be read: {error.strerror}") from error
     return repr((str(folder.resolve()), files))

@@ -85,10 +85,18 @@ def test_silence_is_the_padding_token_s_vector(encoder: Encoder, tmp_path: Path)
 def test_a_damaged_file_is_made_anew(encoder: Encoder, tmp_path: Path) -> None:
     vectors = Embeddings("some/model", tmp_path).embed("one")
     (path,) = tmp_path.rglob("*.npy")
-    path.write_bytes(path.read_bytes()[:100])
-    for _ in range(2):
-        np.testing.assert_array_equal(Embeddings("some/model", tmp_path).embed("one"), vectors)
-    assert encoder.asked == 2
+    content = path.read_bytes()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, WIDTH)}
+    damaged: list[bytes | object] = [content[:100], b"", content[:-1], b"PK\3\4" + content, content[:6] + bytes(99)]
+    damaged += [content.replace(b"<f4", b"|O8"), content.replace(b"(4,", b"(4 "), content.replace(b"<f4", b"<i4")]
+    damaged += [content[:10] + repr(header).ljust(118).encode() + content[128:], pickle.dumps(vectors)]
+    wrong = (vectors[0], vectors.astype(np.float64), vectors * np.nan, vectors[:0], np.array(["one"]))
+    for number, damage in enumerate((*damaged, *wrong)):
+        with path.open("wb") as file:
+            file.write(damage) if isinstance(damage, bytes) else np.save(file, damage)
+        for _ in range(2):
+            np.testing.assert_array_equal(Embeddings("some/model", tmp_path).embed("one"), vectors)
+        assert encoder.asked == number + 2
 
 
 def test_a_cache_that_can_t_be_written_is_named(encoder: Encoder, tmp_path: Path) -> None:
