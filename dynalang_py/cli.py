@@ -273,7 +273,7 @@ def _tokenizer(args: list[str]) -> None:
             "       dynalang tokenizer show TEXT [options]          what a tokenizer makes of a text\n\n"
             "A tokenizer turns text into ids, of which a world model reads one per step. It has some of its own:\n"
             "english (pieces of words), bytes, t5, and the words of homegrid, babyai, langroom and houses.\n\n"
-            "  dynalang tokenizer train corpus.txt --vocab-size 4000 --out tok.model\n"
+            "  dynalang tokenizer train corpus.txt --out tok.model\n"
             "  dynalang tokenizer train stories/ more.txt.gz           files, also gzipped, and folders of them\n"
             '  dynalang tokenizer show "go to the blue sofa"           by english, which ships with dynalang\n'
             '  dynalang tokenizer show "go to the blue sofa" --tokenizer tok.model\n\n'

@@ -23,7 +23,7 @@ Train agents that listen while they act, and see what they learned.
   dynalang eval runs/a --env.language shuffled    does it listen? tell it somebody else's sentence
   dynalang eval runs/a --json --video 3     for programs; and film three episodes
 
-  dynalang tokenizer train corpus.txt --vocab-size 4000 --out tok.model     learn pieces of words from text
+  dynalang tokenizer train corpus.txt --out tok.model                       learn pieces of words from text
   dynalang tokenizer show "go to the blue sofa" --tokenizer tok.model       what it makes of a sentence
 
   dynalang houses --out data/houses         make furnished houses, and instructions for ways through them
