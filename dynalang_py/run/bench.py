@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from dynalang_py.contract import StepSpec
 from dynalang_py.kernels import fused
 from dynalang_py.nn.layers import Family
 from dynalang_py.run import memory
+from dynalang_py.run.compiling import compiling
 from dynalang_py.run.console import Face, Progress, duration
 from dynalang_py.run.machine import prepare, threads
 from dynalang_py.sizes import parts as size_parts
@@ -96,7 +98,7 @@ class Result:
 def main(config: BenchConfig) -> None:
     """`dynalang bench`."""
     prepare()
-    with Progress(Face(quiet=True)) as progress:
+    with Progress(Face(quiet=True)) as progress, compiling() if config.compile else nullcontext():
         results = {family: bench(config, family, progress.silent) for family in FAMILIES}
     peaks = {name: matmul_peak(resolve_device(config.device), dtype) for name, dtype in _types(config).items()}
     if config.json:

@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -14,6 +16,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
+        self._at_once = False
 
     def __enter__(self) -> "StopRequest":
         numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
@@ -24,6 +27,15 @@ class StopRequest:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, the first signal raises KeyboardInterrupt too: for what takes minutes and is of no use half done."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received:
             for stream in (1, 2):
@@ -31,3 +43,5 @@ class StopRequest:
                     os.write(stream, b"\x1b[?25h")  # a live line hid the cursor
             os._exit(130)
         self.received = True
+        if self._at_once:
+            raise KeyboardInterrupt

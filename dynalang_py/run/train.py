@@ -20,6 +20,7 @@ from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.build import build_agent, build_replay, computes
 from dynalang_py.run.checkpoint import Checkpoint
+from dynalang_py.run.compiling import compiling
 from dynalang_py.run.console import Face, duration
 from dynalang_py.run.counters import Counters
 from dynalang_py.run.driver import Driver, GreedyPolicy, GuidedPolicy, RandomPolicy
@@ -131,6 +132,7 @@ class Trainer(Loop):
             GuidedPolicy(policy, share, config.seed + 1) if share else policy
             for policy, share in ((self.random, config.expert_prefill), (self.agent, config.expert_share))
         )
+        self.compiled = not config.compile  # or to be compiled by the first update
         self.ended: list[Episode] = []  # since the last row of metrics
         self.recent: deque[Episode] = deque(maxlen=RECENT)
         self.timed_updates = counters.updates  # when the clock was restarted
@@ -205,19 +207,21 @@ class Trainer(Loop):
     def run(self) -> None:
         self._introduce()
         self.baseline = self._baseline()
+        where = "step {:,}"
         try:
             with self.progress:
                 self.loop()
         except NonFiniteError as error:
             raise self.stopped(error) from error
-        except Exception:
+        except (KeyboardInterrupt, Exception):
+            # Ctrl-C ends compilers too, which PyTorch takes for an error. The update is half done, so none is saved.
             if not (self.config.compile and self.stop.received):
                 raise
-            self.save()  # Ctrl-C ends compilers, too, which PyTorch reports as an error of the update; it wasn't made
+            where = "an update that was being compiled, after step {:,}; what was saved before stays"
         if self.stop.received:
             path = self.folder.path
             again = command("dynalang", "train", "--resume", path)
-            self.face.say(f"Stopped at step {self.counters.steps:,}. Go on with: {again}")
+            self.face.say(f"Stopped at {where.format(self.counters.steps)}. Go on with: {again}")
         else:
             self._conclude()
 
@@ -249,6 +253,12 @@ class Trainer(Loop):
         self._learn_what_is_earned()
 
     def _learn_what_is_earned(self) -> None:
+        if self.counters.credit >= 1 and not self.compiled and not self.stop.received:
+            self.save()
+            with self.stop.at_once(), compiling():
+                self.keep(self.learn())
+            self.counters.credit -= 1
+            self.compiled = True
         while self.counters.credit >= 1 and not self.stop.received:
             self.keep(self.learn())
             self.counters.credit -= 1
