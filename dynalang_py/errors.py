@@ -1,8 +1,11 @@
 """Errors that are meant for the person at the keyboard: one clear sentence, exit code 2, no traceback."""
 
 import difflib
+import itertools
+import reprlib
 import shlex
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -30,10 +33,26 @@ def command(*words: object) -> str:
     return shlex.join(map(str, words))
 
 
+class _Short(reprlib.Repr):
+    """The begin of a repr, and no work for the rest: a list of 10⁸ numbers would take half a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = self.maxdeque = 20
+        self.maxstring = self.maxlong = self.maxother = 1000
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        return super().repr_dict(dict(itertools.islice(x.items(), self.maxdict + 1)), level)
+
+
+_SHORT = _Short()
+
+
 def shown(value: object, most: int = 60) -> str:
-    """A value as it stands in a sentence: its repr, cut where it is long."""
+    """A value as it stands in a sentence: its repr, cut where it is long, and no more of it made than is shown."""
     try:
-        text = repr(value)
+        text = _SHORT.repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, a nest of brackets
         text = f"a very long {type(value).__name__}"
     return cut(text, most)

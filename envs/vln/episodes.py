@@ -117,7 +117,7 @@ def read_episodes(path: Path) -> EpisodeFile:
     vocabulary = whole.spare("instruction_vocab", _vocabulary)
     size = len(vocabulary["word_list"]) if vocabulary is not None else None
     episodes: dict[str, Episode] = {}
-    for i, raw in enumerate(whole.take("episodes", fields.many(lambda value, _: value))):
+    for i, raw in enumerate(whole.take("episodes", lambda value, _: value)):
         name, noted = _name(raw, i), list[str]()
         try:
             episode = _episode(Fields(fields.mapping(raw, "it"), noted), size)

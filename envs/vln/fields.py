@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 FARTHEST = 1e6
 """Metres from the origin; what lies beyond is no place in a building."""
+LONGEST = 100_000
+"""Values in a list of an episode."""
 UPRIGHT = math.cos(math.radians(45))
 """How high the agent's own up, a unit vector, must reach; VLN-CE turns agents about the vertical alone."""
 
@@ -123,11 +125,13 @@ def rotation(value: Any, name: str) -> Rotation:
 
 
 def many(read: Callable[[Any, str], T]) -> Callable[[Any, str], tuple[T, ...]]:
-    """Of a list of what `read` reads."""
+    """Of a list of what `read` reads; it isn't longer than any walk could be."""
 
     def read_all(value: Any, name: str) -> tuple[T, ...]:
         if not isinstance(value, list):
             raise WrongError(name, "a list", value)
+        if len(value) > LONGEST:
+            raise WrongError(name, f"at most {LONGEST:,} values", len(value))
         return tuple(read(item, f"{name}[{i}]") for i, item in enumerate(value))
 
     return read_all

@@ -202,6 +202,8 @@ def test_whatever_is_written_is_read_again(episodes: list[Episode]) -> None:
         ("goals.0.radius", -1, r"goals\[0\].radius must be a length in metres, got -1"),
         ("instruction", "go", "instruction must be an object, got 'go'"),
         ("instruction.instruction_text", 3, "instruction.instruction_text must be text, got 3"),
+        ("reference_path", [[0, 0, 0]] * 100_001, "reference_path must be at most 100,000 values, got 100001"),
+        ("start_position", [0] * 10**6, r"start_position must be three finite numbers, got \[0, 0, 0, 0, 0, .*\.\.\.$"),
         ("reference_path.1", [0], r"reference_path\[1\] must be three finite numbers, got \[0\]"),
         ("goals.0.radius", 10**400, r"goals\[0\].radius must be a length in metres, got 1000"),
         ("start_position", [1, 2, 10**400], "start_position must be three finite numbers"),
