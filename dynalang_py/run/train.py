@@ -107,11 +107,12 @@ class Trainer(Loop):
         self.random = RandomPolicy(self.spec, config.seed, self.agent.replay_fields())
         self.beside = self._text(vector.vocabulary) if config.text_ratio else None
         if checkpoint:
-            self.agent.load_state_dict(checkpoint.tensors)
-            if self.beside:
-                self.beside.load(checkpoint.tensors, checkpoint.state["text"], self.agent.device)
-            self._recall(checkpoint)
-            self.random.rng.bit_generator.state = checkpoint.state["random"]
+            with checkpoints.fitting(checkpoint):
+                self.agent.load_state_dict(checkpoint.tensors)
+                if self.beside:
+                    self.beside.load(checkpoint.tensors, checkpoint.state["text"], self.agent.device)
+                self._recall(checkpoint)
+                self.random.rng.bit_generator.state = checkpoint.state["random"]
         else:
             self.replay.rewind([0] * config.envs)  # what a run without a checkpoint has lived, it lives again
         self.evaluator = Evaluator(config.env, self.spec, min(config.envs, config.eval_episodes), render=True)
