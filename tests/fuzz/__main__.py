@@ -29,6 +29,8 @@ class Fuzz:
     """Which; none draws one, and prints it."""
     first: int = 0
     """Number of the first; --first 12 --inputs 1 repeats one."""
+    only: str | None = None
+    """One kind of input alone, by the name of its function in inputs.py; the others' numbers are passed over."""
     keep: Path | None = None
     """Folder for the inputs that failed; none: a temporary one, which is printed."""
 
@@ -45,7 +47,10 @@ def main(options: Fuzz) -> int:
         counts: collections.Counter[tuple[str, str]] = collections.Counter()
         begin, highest, slowest, failed = time.monotonic(), 0.0, 0.0, 0
         for number in range(options.first, options.first + options.inputs):
-            name, words, ending = one(seed, number, home, work)
+            found = one(seed, number, home, work, options.only)
+            if not found:
+                continue
+            name, words, ending = found
             counts[name, ending.verdict] += 1
             highest, slowest = max(highest, ending.peak), max(slowest, ending.worked)
             if ending.verdict not in GOOD:
@@ -63,12 +68,14 @@ def main(options: Fuzz) -> int:
     return 1 if failed else 0
 
 
-def one(seed: int, number: int, home: Path, work: Path) -> tuple[str, list[str], Ending]:
-    """Make an input in a new folder, and hand it to its reader."""
+def one(seed: int, number: int, home: Path, work: Path, only: str | None) -> tuple[str, list[str], Ending] | None:
+    """Make an input in a new folder, and hand it to its reader; None where it is not of the kind that is asked for."""
     rng = random.Random(f"{seed}-{number}")
+    (make,) = rng.choices(list(KINDS), list(KINDS.values()))
+    if only and make.__name__ != only:
+        return None
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    (make,) = rng.choices(list(KINDS), list(KINDS.values()))
     name, words = make(rng, home, work)
     return name, words, run(words, work)
 
