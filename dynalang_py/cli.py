@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from dynalang_py import help
-from dynalang_py.errors import UserError, nearest, shown
+from dynalang_py.errors import UserError, cut, nearest, shown
 from dynalang_py.options import parse, refuse_options
 from dynalang_py.run.machine import prepare
 
@@ -401,5 +401,5 @@ def _asks_help(args: list[str]) -> bool:
 
 
 def _fail(sentence: str) -> int:
-    print("dynalang: " + " ".join(sentence.split()), file=sys.stderr)
+    print("dynalang: " + cut(" ".join(sentence.split()), 2000), file=sys.stderr)
     return 2

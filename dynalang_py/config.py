@@ -218,7 +218,7 @@ def first_difference(old: Any, new: Any, free: Collection[str] = FREE) -> str | 
     before, after = dict(flatten(to_dict(old))), dict(flatten(to_dict(new)))
     for name in [*before, *after]:
         if name.split(".")[0] not in free and before.get(name) != after.get(name):
-            return f"{name} (was {before.get(name)!r}, is {after.get(name)!r})"
+            return f"{name} (was {shown(before.get(name))}, is {shown(after.get(name))})"
     return None
 
 
