@@ -13,6 +13,7 @@ from dynalang_py import config as configs
 from dynalang_py import files
 from dynalang_py.config import Config, Kind
 from dynalang_py.errors import UserError, command
+from dynalang_py.reading import user_path
 
 FOLDERS = ("checkpoints", "best", "replay", "eval", "events", "pictures", "tokens")
 FILES = ("config.json", "metrics.jsonl", "lock", "pretrained.json")
@@ -61,6 +62,13 @@ class RunFolder:
     def tokens(self) -> Path:
         """Corpora as token ids, where no other cache is named."""
         return self.path / "tokens"
+
+    def tokens_in(self, named: Path | None) -> Path:
+        """Where corpora are encoded: in the cache that is named for a run that begins.
+
+        One that goes on writes into its own folder alone, since its settings may be somebody else's.
+        """
+        return self.tokens if named is None or self.config.exists() else user_path(named)
 
     def check_places(self) -> None:
         """Raise UserError where a link, or a thing of another kind, stands in the place of something that a run makes.

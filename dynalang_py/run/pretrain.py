@@ -190,7 +190,7 @@ class Pretrainer(Loop):
         config = self.config
         if not config.corpus:
             raise UserError("name a corpus, as in: dynalang pretrain text-small --corpus corpus.txt")
-        cache = (config.cache or self.folder.tokens).expanduser()
+        cache = self.folder.tokens_in(config.cache)
         self.face.say("Reading the corpus ...")
         tokens = self._read(config.corpus, cache)
         test = self._read(config.test, cache) if config.test else None

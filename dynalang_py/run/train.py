@@ -185,7 +185,7 @@ class Trainer(Loop):
         """What is read beside experience, in the tokens of the world."""
         config, text = self.config, self.config.text
         tokenizer = world_tokenizer(config.env, vocabulary)
-        cache = text.cache or self.folder.tokens
+        cache = self.folder.tokens_in(text.cache)
         with self.progress:
             tokens = tokenise(text, text.corpus, tokenizer, cache, self.progress.counting)
         self.read = tokens.coverage

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dynalang_py import files
 from dynalang_py.bounds import Within, check
 from dynalang_py.errors import UserError
-from dynalang_py.reading import read_json
+from dynalang_py.reading import read_json, user_path
 from dynalang_py.text.corpus import Documents, documents
 from dynalang_py.tokenizers import Tokenizer
 from dynalang_py.tokenizers.coverage import Coverage, measure
@@ -48,7 +48,8 @@ class TextConfig:
     """Forget what was read where a new document begins, as an agent does where an episode begins; else the belief goes
     on from one document into the next, as in the Dynalang release."""
     cache: Path | None = None
-    """Folder that keeps encoded corpora and may be shared by runs; none keeps them in the run's own folder."""
+    """Folder that keeps encoded corpora and may be shared by runs; none keeps them in the run's own folder, and a run
+    that goes on writes only there."""
     workers: Annotated[int, Within(0, 1024)] = 0
     """Processes that encode the corpus; 0 encodes in this one, which is fast enough below 100 MB or so."""
 
@@ -100,11 +101,11 @@ def tokenise(
     folder: Path,
     counting: Counting = lambda unit, total: lambda done: None,
 ) -> Tokens:
-    """The tokens of a corpus, from a cache below `folder` where they have been encoded before.
+    """The tokens of a corpus, from a cache below `folder` or in `config.cache` where they have been encoded before.
 
     The name in the cache is a hash of all documents and of the tokenizer: other text or another tokenizer is encoded
     anew, and the same text elsewhere is not; so is what lies there damaged. Raises UserError for whatever is wrong with
-    the corpus or tokenizer.
+    the corpus or tokenizer. Nothing is written but below `folder`.
     """
     digest = hashlib.sha256(tokenizer.identity.encode())
     count = 0
@@ -114,6 +115,8 @@ def tokenise(
     path = folder / digest.hexdigest()[:16]
     files.check_own(path, folder=True)
     tokens = _open(path, tokenizer)
+    if tokens is None and config.cache:
+        tokens = _open(user_path(config.cache) / path.name, tokenizer)
     if tokens is None:
         coverage = Coverage()
         encoded = _told(_encoded(config, corpus, tokenizer, coverage), counting("documents encoded", count))

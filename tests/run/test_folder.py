@@ -121,6 +121,14 @@ def test_the_kind_of_a_run_is_told_by_its_settings_not_by_their_text(tmp_path: P
         RunFolder(tmp_path).load_as(PretrainConfig)
 
 
+def test_a_run_that_goes_on_encodes_into_its_own_folder(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    assert run.tokens_in(None) == run.tokens
+    assert run.tokens_in(Path("~/cache")) == Path.home() / "cache"
+    configs.save(presets.get("debug"), run.config)
+    assert run.tokens_in(Path("~/cache")) == run.tokens
+
+
 def test_a_run_that_was_moved_is_found_where_it_lies(tmp_path: Path) -> None:
     configs.save(presets.get("debug"), RunFolder(tmp_path).config)
     assert RunFolder(tmp_path).load().run_dir == tmp_path

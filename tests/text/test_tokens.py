@@ -190,3 +190,14 @@ def test_what_is_encoded_is_counted_and_what_is_known_is_not(tmp_path: Path) -> 
         tokenise(TextConfig(), corpus, Bytes(), tmp_path / "cache", counting)
     assert begun == [("documents encoded", 30)]
     assert counts == list(range(30))
+
+
+def test_a_named_cache_is_read_and_not_written_where_another_folder_is_meant(tmp_path: Path) -> None:
+    corpus = write(tmp_path / "a.txt", "one", "two")
+    config = TextConfig(cache=tmp_path / "named")
+    first = tokenise(config, [corpus], Bytes(), tmp_path / "own")
+    assert not (tmp_path / "named").exists()
+    (tmp_path / "own").rename(tmp_path / "named")
+    again = tokenise(config, [corpus], Bytes(), tmp_path / "own")
+    assert again.ids.tolist() == first.ids.tolist()
+    assert not (tmp_path / "own").exists()
