@@ -126,8 +126,11 @@ class Config:
 FREE = (
     *("run_dir", "steps", "minutes", "eval_every", "eval_episodes", "greedy_eval", "baseline_episodes"),
     *("most_unknown", "checkpoint_minutes", "curve", "log_every", "processes", "device", "precision", "compile"),
+    *("pretrained", "env.data", "env.scenes", "env.cache", "env.habitat_python", "env.habitat_gpu"),
+    *("env.tokenizer", "env.sentencepiece", "env.encoder", "text.corpus", "text.cache", "text.workers"),
 )
-"""Settings that may change when a run is resumed: limits and machinery, nothing that decides what is learned."""
+"""Settings that may change when a run is resumed: limits, machinery and places, nothing that decides what is learned.
+Files may have moved; that they hold the same is checked by hashes."""
 
 
 PROGRAMS = ("habitat_python",)
@@ -217,7 +220,7 @@ def first_difference(old: Any, new: Any, free: Collection[str] = FREE) -> str | 
     """
     before, after = dict(flatten(to_dict(old))), dict(flatten(to_dict(new)))
     for name in [*before, *after]:
-        if name.split(".")[0] not in free and before.get(name) != after.get(name):
+        if name not in free and name.split(".")[0] not in free and before.get(name) != after.get(name):
             return f"{name} (was {shown(before.get(name))}, is {shown(after.get(name))})"
     return None
 

@@ -24,7 +24,7 @@ from dynalang_py.envs import EnvConfig
 from dynalang_py.errors import UserError
 from dynalang_py.reading import is_finite, read_json
 from dynalang_py.run import checkpoint as checkpoints
-from dynalang_py.run import film
+from dynalang_py.run import film, identity
 from dynalang_py.run.build import build_agent
 from dynalang_py.run.console import Face, Progress
 from dynalang_py.run.driver import GreedyPolicy, GuidedPolicy, Policy, RandomPolicy, env_action, visible
@@ -90,9 +90,11 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     face = Face(quiet=options.json)
     saved = folder.load()
     config = replace(saved, device=options.device, compile=False)
+    env = identity.own(folder, options.env)
     if options.policy == "agent":
-        refuse_what_does_not_fit(saved.env, options.env)
-    env = envs.with_expert(options.env) if options.policy == "expert" else options.env
+        refuse_what_does_not_fit(identity.own(folder, saved.env), env)
+    if options.policy == "expert":
+        env = envs.with_expert(env)
     heard = envs.coverage(env)
     instead = "let the agent hear other sentences, as by --split or --env.data"
     heard.check(options.most_unknown, getattr(env, "tokenizer", ""), env.task, instead)
@@ -100,6 +102,8 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
         face.say(f"unknown words: {heard}")
     example = envs.make(env)
     spec = StepSpec.from_spaces(example.observation_space, example.action_space)
+    if options.policy == "agent":
+        identity.check_vocabulary(folder, example.get_wrapper_attr("vocabulary"))
     count = getattr(example.unwrapped, "episodes", EPISODES) if options.episodes is None else options.episodes
     example.close()
     chance = RandomPolicy(spec, options.seed)

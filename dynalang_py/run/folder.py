@@ -15,7 +15,7 @@ from dynalang_py.config import Config, Kind
 from dynalang_py.errors import UserError, command
 from dynalang_py.reading import user_path
 
-FOLDERS = ("checkpoints", "best", "replay", "eval", "events", "pictures", "tokens")
+FOLDERS = ("checkpoints", "best", "replay", "eval", "events", "pictures", "tokens", "tokenizer")
 FILES = ("config.json", "metrics.jsonl", "lock", "pretrained.json")
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -70,6 +70,11 @@ class RunFolder:
         """
         return self.tokens if named is None or self.config.exists() else user_path(named)
 
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that the run learned with, and its hash (run/identity.py)."""
+        return self.path / "tokenizer"
+
     def check_places(self) -> None:
         """Raise UserError where a link, or a thing of another kind, stands in the place of something that a run makes.
 
@@ -91,7 +96,7 @@ class RunFolder:
             raise UserError(f"{self.path} is a file; --run-dir must name a folder")
         # A start that failed (no space for replay, say) leaves these, and desktops and notebooks leave what begins with
         # a dot; anything else belongs to somebody.
-        known = {"lock", "replay", "tokens", "pretrained.json"}
+        known = {"lock", "replay", "tokens", "tokenizer", "pretrained.json"}
         found = {entry.name for entry in self.path.iterdir()} - known if self.path.exists() else set()
         if strange := sorted(name for name in found if not name.startswith(".")):
             raise UserError(

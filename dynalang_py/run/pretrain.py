@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from dynalang_py.agent import NonFiniteError
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
-from dynalang_py.run import memory
+from dynalang_py.run import identity, memory
 from dynalang_py.run.build import computes
 from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.console import Face, duration
@@ -92,9 +91,13 @@ def vocabulary_size(config: PretrainConfig) -> int:
 
 
 def run_tokenizer(folder: RunFolder, name: str) -> Tokenizer:
-    """The tokenizer of a run: the file that the run keeps, or the one that is called so."""
-    kept = sorted(folder.path.glob("tokenizer.*"))
-    return load(kept[0] if kept else name)
+    """The tokenizer of a run: the file that the run keeps, or the one that is called so.
+
+    Raises UserError for the name of one that the run has not learned with.
+    """
+    own = identity.own(folder, PretrainConfig(tokenizer=name)).tokenizer
+    old = sorted(folder.path.glob("tokenizer.*"))  # where runs of earlier versions keep it
+    return load(old[0] if old and own == name else own)
 
 
 def load_read(folder: RunFolder) -> tuple[PretrainConfig, Checkpoint, Tokenizer]:
@@ -123,6 +126,8 @@ class Pretrainer(Loop):
         """checkpoint: where to go on. stack: closes what is opened here."""
         counters = ReadingCounters(**checkpoint.state["progress"]) if checkpoint else ReadingCounters()
         super().__init__(config, folder, counters, face)
+        if not folder.config.exists():
+            identity.forget(folder)
         self.tokenizer = run_tokenizer(folder, config.tokenizer)
         self.train, self.valid, self.test = self._texts()
         if checkpoint:
@@ -137,9 +142,8 @@ class Pretrainer(Loop):
                 self.reader.load_state_dict(checkpoint.tensors)
                 self.windows.load_state(checkpoint.state["windows"])
             checkpoints.forget_after(self.best_folder, counters.updates)
-        named = Path(config.tokenizer).expanduser()
-        if named.is_file() and not list(folder.path.glob("tokenizer.*")):
-            shutil.copyfile(named, folder.path / f"tokenizer{''.join(named.suffixes[-2:]) or '.model'}")
+        if not list(folder.path.glob("tokenizer.*")):
+            identity.keep(folder, config)
         self.stop = stack.enter_context(StopRequest())
         self.begin(checkpoint)
         self.found: dict[str, float] = {}  # at the last look

@@ -18,6 +18,7 @@ from dynalang_py.config import Config
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
+from dynalang_py.run import identity
 from dynalang_py.run.build import build_agent, build_replay, computes
 from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.compiling import compiling
@@ -89,8 +90,11 @@ class Trainer(Loop):
         super().__init__(config, folder, counters, face)
         self.stop = stop
         guided = max(config.expert_prefill, config.expert_share) > 0
-        world = envs.with_expert(config.env) if guided else config.env
-        self.told = envs.coverage(config.env)
+        if not folder.config.exists():
+            identity.forget(folder)
+        self.env = identity.own(folder, config.env)
+        world = envs.with_expert(self.env) if guided else self.env
+        self.told = envs.coverage(self.env)
         self.told.check(
             config.most_unknown,
             getattr(config.env, "tokenizer", ""),
@@ -110,14 +114,15 @@ class Trainer(Loop):
             with checkpoints.fitting(checkpoint):
                 self.agent.load_state_dict(checkpoint.tensors)
                 if self.beside:
+                    self._same_text(checkpoint)
                     self.beside.load(checkpoint.tensors, checkpoint.state["text"], self.agent.device)
                 self._recall(checkpoint)
                 self.random.rng.bit_generator.state = checkpoint.state["random"]
         else:
             self.replay.rewind([0] * config.envs)  # what a run without a checkpoint has lived, it lives again
-        self.evaluator = Evaluator(config.env, self.spec, min(config.envs, config.eval_episodes), render=True)
+        self.evaluator = Evaluator(self.env, self.spec, min(config.envs, config.eval_episodes), render=True)
         stack.callback(self.evaluator.close)
-        kept = checkpoint.state.get("driver") if checkpoint else None
+        here = checkpoint.state.get("driver") if checkpoint else None
         self.driver = Driver(
             vector,
             self.spec,
@@ -126,7 +131,7 @@ class Trainer(Loop):
             timeout_is_terminal=config.timeout_is_terminal,
             clock=self.clock,
             counters=self.counters,
-            state=kept and kept["worlds"],
+            state=here and here["worlds"],
         )
         # Who acts before the first update, and who acts then.
         self.beginner, self.actor = (
@@ -139,10 +144,20 @@ class Trainer(Loop):
         self.timed_updates = counters.updates  # when the clock was restarted
         self.summary: Summary = {}  # of the last evaluation
         self.baseline: Summary = {}  # of the random policy
-        if checkpoint and kept:
-            self._go_on(checkpoint.tensors, kept)
+        if checkpoint and here:
+            self._go_on(checkpoint.tensors, here)
+        identity.keep(folder, config.env, vector.vocabulary)
         self.begin(checkpoint)
         self.gallery = Gallery(folder, self.logger, vector.vocabulary)
+
+    def _same_text(self, checkpoint: Checkpoint) -> None:
+        """Raise UserError if what is read beside life is not what the checkpoint has read."""
+        assert self.beside is not None
+        if checkpoint.state["text"].get("key", self.beside.key) != self.beside.key:
+            raise UserError(
+                f"text.corpus is not the text that {self.folder.path} began with; a run goes on with its own, which may"
+                " lie elsewhere"
+            )
 
     def _recall(self, checkpoint: Checkpoint) -> None:
         """Take up the replay where the checkpoint left it."""
@@ -153,14 +168,14 @@ class Trainer(Loop):
         if not len(self.replay) and self.counters.steps:
             self.face.say("dynalang: the replay of this run is not here; it goes on with an empty one")
 
-    def _go_on(self, tensors: Mapping[str, Tensor], kept: Mapping[str, Any]) -> None:
-        """Act and tell as if the run had never been interrupted. kept: `_here` of then."""
-        self.ended, self.recent = list(kept["ended"]), deque(kept["recent"], maxlen=RECENT)
+    def _go_on(self, tensors: Mapping[str, Tensor], here: Mapping[str, Any]) -> None:
+        """Act and tell as if the run had never been interrupted. here: `_here` of then."""
+        self.ended, self.recent = list(here["ended"]), deque(here["recent"], maxlen=RECENT)
         acting = {name: value for name, value in tensors.items() if name.startswith(ACTING)}
         memory = {name.removeprefix(ACTING): value for name, value in acting.items()}
-        if kept["policy"] is not None:
-            self.driver.act_by((self.beginner, self.actor)[kept["policy"]], memory, self.agent.device)
-        for policy, state in zip((self.beginner, self.actor), kept["guided"], strict=True):
+        if here["policy"] is not None:
+            self.driver.act_by((self.beginner, self.actor)[here["policy"]], memory, self.agent.device)
+        for policy, state in zip((self.beginner, self.actor), here["guided"], strict=True):
             if isinstance(policy, GuidedPolicy) and state:
                 policy.load_state(state)
         lost = np.flatnonzero(~self.driver.back).tolist()
@@ -184,7 +199,7 @@ class Trainer(Loop):
     def _text(self, vocabulary: tuple[str, ...]) -> Beside:
         """What is read beside experience, in the tokens of the world."""
         config, text = self.config, self.config.text
-        tokenizer = world_tokenizer(config.env, vocabulary)
+        tokenizer = world_tokenizer(self.env, vocabulary)
         cache = self.folder.tokens_in(text.cache)
         with self.progress:
             tokens = tokenise(text, text.corpus, tokenizer, cache, self.progress.counting)
@@ -308,7 +323,7 @@ class Trainer(Loop):
                     "config": configs.to_dict(self.config),
                     "counters": asdict(self.counters) | {"seconds": self.seconds},
                     "replay": self.replay.state(),
-                    "text": self.beside.windows.state() if self.beside else None,
+                    "text": {**self.beside.windows.state(), "key": self.beside.key} if self.beside else None,
                     "random": self.random.rng.bit_generator.state,
                     "driver": self._here(),
                     "loop": self.state(),

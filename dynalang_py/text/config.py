@@ -80,7 +80,10 @@ class PretrainConfig(TextConfig):
         return StepSpec(images=images, vocab=vocab, actions=(self.actions,))
 
 
-FREE_TO_RESUME = (*FREE, "updates", "patience", "eval_tokens", "draws", "corpus", "valid", "test", "cache", "workers")
+FREE_TO_RESUME = (
+    *(*FREE, "updates", "patience", "eval_tokens", "draws"),
+    *("tokenizer", "corpus", "valid", "test", "cache", "workers"),
+)
 """Settings that may change when a run goes on. Files may have moved; that they hold the same is checked by hashes."""
 
 

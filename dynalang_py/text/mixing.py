@@ -42,6 +42,8 @@ class Beside:
     ) -> None:
         """streams: windows per update; weight: of their mean loss beside that of experience."""
         self.windows = Windows(tokens, streams, length, seed=seed, reset=reset)
+        self.key = tokens.key
+        """Hash of the text and its tokenizer."""
         self.belief = agent.initial(streams)
         self.weight = weight
 

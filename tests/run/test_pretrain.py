@@ -165,9 +165,9 @@ def test_the_tokenizer_goes_into_the_run(tmp_path: Path, capsys: pytest.CaptureF
     model.unlink()
     assert cli.main(["generate", str(tmp_path / "run"), "--prompt", "the cat", "--tokens", "3"]) == 0
     capsys.readouterr()
-    (tmp_path / "run" / "tokenizer.model").write_bytes(train(["another text", "of other words"] * 50, 275))
+    (tmp_path / "run/tokenizer/tokenizer.model").write_bytes(train(["another text", "of other words"] * 50, 275))
     assert cli.main(["generate", str(tmp_path / "run"), "--prompt", "the cat"]) == 2
-    assert "was made with another tokenizer" in capsys.readouterr().err
+    assert "was changed or is damaged" in capsys.readouterr().err
 
 
 def by_heart(tmp_path: Path, **changes: Any) -> PretrainConfig:
