@@ -10,6 +10,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import tyro
 
@@ -18,6 +19,8 @@ from .home import prepare
 from .inputs import KINDS
 from .preload import preload
 
+Counts: TypeAlias = "collections.Counter[tuple[str, str]]"
+"""Inputs of each name and verdict."""
 GOOD = ("ran", "refused", "long")
 
 
@@ -44,7 +47,8 @@ def main(options: Fuzz) -> int:
         os.environ |= {"XDG_CACHE_HOME": str(home / "cache"), "HOME": str(home), "COLUMNS": "200"}
         preload()
         prepare(home)
-        counts: collections.Counter[tuple[str, str]] = collections.Counter()
+        counts: Counts = collections.Counter()
+        milliseconds: collections.Counter[str] = collections.Counter()  # of a processor, by name
         begin, highest, slowest, failed = time.monotonic(), 0.0, 0.0, 0
         for number in range(options.first, options.first + options.inputs):
             found = one(seed, number, home, work, options.only)
@@ -52,6 +56,7 @@ def main(options: Fuzz) -> int:
                 continue
             name, words, ending = found
             counts[name, ending.verdict] += 1
+            milliseconds[name] += round(1000 * ending.worked)
             highest, slowest = max(highest, ending.peak), max(slowest, ending.worked)
             if ending.verdict not in GOOD:
                 failed += 1
@@ -59,7 +64,7 @@ def main(options: Fuzz) -> int:
                 _tell(seed, number, name, words, ending, work, keep)
             if number % 100 == 99:
                 print(f"-- {number + 1} after {time.monotonic() - begin:.0f} s, {failed} failed", flush=True)
-    _table(counts)
+    _table(counts, milliseconds)
     print(
         f"{sum(counts.values()):,} inputs, {failed} failed; at most {highest:.1f} GB and {slowest:.0f} s of a processor"
     )
@@ -95,11 +100,15 @@ def _pipes(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if (path := Path(folder, name)).exists() and not (path.is_file() or path.is_dir())]
 
 
-def _table(counts: "collections.Counter[tuple[str, str]]") -> None:
+def _table(counts: Counts, milliseconds: "collections.Counter[str]") -> None:
     verdicts = [*GOOD, *sorted({verdict for _, verdict in counts} - {*GOOD})]
-    print("".join(f"{title:>12}" for title in ("", *verdicts)))
+    print(" " * 16 + "".join(f"{title:>12}" for title in (*verdicts, "seconds")))
     for name in sorted({name for name, _ in counts}):
-        print(f"{name:>16}" + "".join(f"{counts[name, verdict]:>12}" for verdict in verdicts))
+        print(
+            f"{name:>16}"
+            + "".join(f"{counts[name, verdict]:>12}" for verdict in verdicts)
+            + f"{milliseconds[name] / 1000:>12.0f}"
+        )
 
 
 if __name__ == "__main__":
