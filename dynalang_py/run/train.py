@@ -422,6 +422,11 @@ class Trainer(Loop):
     def _conclude(self) -> None:
         """Say what came of it and where it lies."""
         path = self.folder.path
+        if not self.counters.updates:
+            self.face.say(
+                f"Not one update was made: the run's limits were reached before prefill ({self.config.prefill:,} steps)"
+                " was over; the agent is as it began."
+            )
         columns = {"agent": self.summary} | ({"random policy": self.baseline} if self.baseline else {})
         self.face.results(f"{self.config.eval_episodes} evaluation episodes, mean and 95 % interval", columns)
         drawn = sorted(self.folder.pictures.glob("*.*"))

@@ -7,11 +7,11 @@ from .forks import run
 
 SHORT = [
     *("--steps", "40", "--prefill", "20", "--eval-every", "0", "--eval-episodes", "1", "--baseline-episodes", "1"),
-    *("--minutes", "0.05"),
+    *("--minutes", "0.02"),
 ]
 """Options of a run that is over in a moment."""
 READING = [
-    *("--corpus", "corpus.txt", "--tokenizer", "bytes", "--updates", "3", "--minutes", "0.05", "--batch-size", "2"),
+    *("--corpus", "corpus.txt", "--tokenizer", "bytes", "--updates", "3", "--minutes", "0.02", "--batch-size", "2"),
     *("--batch-length", "8", "--eval-tokens", "50", "--draws", "2", "--model.rssm.deter", "32"),
     *("--model.rssm.hidden", "16", "--model.rssm.stoch", "4", "--model.rssm.classes", "4", "--model.rssm.blocks", "2"),
     *("--model.encoder.units", "16", "--model.decoder.units", "16"),

@@ -59,6 +59,16 @@ def _allowed(config: Any) -> bool:
     return True
 
 
+def test_a_run_whose_minutes_ended_before_its_first_update_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = short_config(tmp_path / "run", baseline_episodes=0, eval_episodes=1, steps=200, minutes=1e-9)
+    train(config)
+    assert (
+        "Not one update was made: the run's limits were reached before prefill (100 steps)" in capsys.readouterr().out
+    )
+
+
 def test_a_thread_may_train(tmp_path: Path) -> None:
     config = short_config(tmp_path / "run", steps=104, baseline_episodes=0)
     raised: list[BaseException] = []
