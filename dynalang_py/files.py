@@ -7,6 +7,7 @@ else made may hold one that leads anywhere.
 import errno
 import functools
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from dynalang_py.errors import UserError
 
+_NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What some network disks answer to who wants a folder on disk now."""
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -124,6 +127,14 @@ def append(path: Path, content: bytes) -> None:
             os.close(handle)
 
 
+def sweep(folder: Path, names: str) -> None:
+    """Delete what a killed process left of files that it was writing, whose names match; for who alone writes them."""
+    leftover = re.compile(rf"\.(?:{names})\.\d+\.partial")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if leftover.fullmatch(path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A name beside `path` at which nothing stands, nor is left."""
@@ -159,6 +170,9 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

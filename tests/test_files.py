@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+import stat
 import tempfile
 from pathlib import Path
 
@@ -128,3 +129,16 @@ def test_no_file_takes_the_place_of_a_device_or_pipe(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"is a folder, device, pipe or socket; name a file to write"):
             files.write(path, "content")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_disk_that_syncs_no_folders_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def refuse(handle: int) -> None:  # as some network disks do
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.write(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"

@@ -10,7 +10,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -32,7 +32,6 @@ MOST_HEADER = 100_000_000
 Check = Callable[[Mapping[str, Any]], None]
 
 _NAME = re.compile(r"step-\d{12}\.safetensors")
-_LEFTOVER = re.compile(rf"\.{_NAME.pattern}\.\d+\.partial")
 _CRC, _BLANK = "file_crc32", b" " * 8
 
 
@@ -63,24 +62,28 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
     path = folder / f"step-{step:012d}.safetensors"
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        _remove(_matching(folder, _LEFTOVER))  # of a process that was killed while it saved
+        files.sweep(folder, _NAME.pattern)
         with files.replacing(path) as partial:
             partial.touch()
             mode = partial.stat().st_mode
             save_file(flat, partial, metadata={"state": json.dumps(state), _CRC: _BLANK.decode()})
             _seal(partial)
-            partial.chmod(mode)  # safetensors would leave it to its owner alone
+            with suppress(PermissionError):  # some disks know no modes
+                partial.chmod(mode)  # safetensors would leave it to its owner alone
         _remove(find(folder)[KEEP:])
     except (SafetensorError, OSError) as error:
         previous = find(folder)
         kept = f"the last good checkpoint is {previous[0]}" if previous else "there is no earlier checkpoint"
-        raise UserError(f"the checkpoint {path} could not be written ({error}); {kept}") from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise UserError(f"the checkpoint {path} could not be written ({why}); {kept}") from error
     return path
 
 
 def find(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first; what others called step-best or so is none."""
-    return _matching(folder, _NAME)
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def forget_after(folder: Path, step: int) -> None:
@@ -156,13 +159,6 @@ def take_parts(
 
 def _within(name: str, part: str) -> bool:
     return name == part or name.startswith((part + "/", part + "."))
-
-
-def _matching(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """What lies in a folder under such names, the last one first."""
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.iterdir() if name.fullmatch(path.name)), reverse=True)
 
 
 def _remove(paths: Iterable[Path]) -> None:

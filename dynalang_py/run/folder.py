@@ -18,6 +18,12 @@ from dynalang_py.reading import user_path
 FOLDERS = ("checkpoints", "best", "replay", "eval", "events", "pictures", "tokens", "tokenizer")
 FILES = ("config.json", "metrics.jsonl", "lock", "pretrained.json")
 
+_WRITTEN = {
+    ".": r"config\.json|metrics\.jsonl|pretrained\.json",
+    "eval": r"random\.json|step-\d{12}\.json",
+    "pictures": r"\w+\.(png|gif)",
+}
+"""Names of what the owner of the lock writes as files of one piece."""
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _log = logging.getLogger("dynalang.folder")
 
@@ -146,6 +152,9 @@ class RunFolder:
                 _log.warning(
                     "%s can't be locked (%s): nothing else may write there meanwhile", self.path, error.strerror
                 )
+            else:
+                for where, names in _WRITTEN.items():
+                    files.sweep(self.path / where, names)
             if os.fstat(handle).st_nlink == 1:  # else it has another name elsewhere, where this would be read as well
                 with files.named(path):
                     os.ftruncate(handle, 0)

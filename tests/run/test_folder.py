@@ -75,6 +75,17 @@ def test_a_place_of_a_run_is_opened_as_what_it_is_or_not_at_all(tmp_path: Path, 
         assert list(elsewhere.iterdir()) == [] if name in FOLDERS else elsewhere.read_text() == "keep me"
 
 
+def test_what_a_killed_process_left_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
+    left = [".config.json.7.partial", "eval/.random.json.7.partial", "pictures/.learning_curve.png.7.partial"]
+    foreign = [".notes.json.7.partial", "eval/.20260102-030405-agent.json.7.partial", "pictures/.learning_curve.png.x"]
+    for name in [*left, *foreign]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with RunFolder(tmp_path).locked():
+        assert not any((tmp_path / name).exists() for name in left)
+        assert all((tmp_path / name).exists() for name in foreign)
+
+
 def test_a_run_may_lie_behind_a_link(tmp_path: Path) -> None:
     configs.save(presets.get("debug"), tmp_path / "run" / "config.json")
     (tmp_path / "link").symlink_to("run")
