@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import resource
 import shutil
 import signal
@@ -215,3 +216,24 @@ def test_a_world_that_gives_up_ends_the_run_but_costs_nothing(tmp_path: Path, mo
     with pytest.raises(UserError, match="crashed more than 10 times"):
         train(config)
     assert 100 < saved_steps(config.run_dir) < 1000
+
+
+def test_ctrl_c_while_chance_is_measured_leaves_a_run_that_measures_it_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = short_config(tmp_path / "run", steps=120, baseline_episodes=50)
+    steps, step = itertools.count(1), Dummy.step
+
+    def interrupted(self: Dummy, action: Any) -> Any:
+        if next(steps) == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, action)
+
+    monkeypatch.setattr(Dummy, "step", interrupted)
+    train(config)
+    assert "Stopped at step 0. Go on with: dynalang train --resume" in capsys.readouterr().out
+    baseline = config.run_dir / "eval" / "random.json"
+    assert not baseline.exists()
+    train(config, resume=True)
+    assert len(json.loads(baseline.read_text())["episodes"]) == 50
+    assert saved_steps(config.run_dir) >= 120
