@@ -8,11 +8,8 @@ like the data: the tail moves before a row is overwritten and the head after it 
 leaves a replay that misses at most the step it was writing.
 """
 
-import errno
 import json
 import math
-import os
-import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +24,10 @@ from dynalang_py.errors import UserError, shown
 from dynalang_py.files import check_own
 from dynalang_py.reading import read_json
 from dynalang_py.replay_ends import Ends
+from dynalang_py.replay_room import NO_SPACE, Room
 
 Field = tuple[tuple[int, ...], DTypeLike]
 """Shape and dtype of one field of one step."""
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_FALLOCATE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +48,8 @@ class Replay:
     `fields` gives shape and dtype of one step; `is_first` and `is_last` must be among them. One thread may use it at a
     time.
 
-    Raises UserError if the disk cannot hold it, if `capacity` is too small for one window per stream, or if the files
-    below `path` have another layout.
+    Raises UserError if the disk cannot hold its beginning, if `capacity` is too small for one window per stream, or if
+    the files below `path` have another layout.
     """
 
     def __init__(
@@ -83,6 +78,8 @@ class Replay:
         }
         files["counters"] = ((2, streams), np.dtype(np.int64))
         self.nbytes = sum(_nbytes(file) for file in files.values())
+        row_bytes = {name: _nbytes(field) for name, field in self._layout.items()}
+        self.room = Room(path, row_bytes, streams, self._ring)
         self._open(path, files)
         # Plain arrays over the maps: numpy's memmap class makes every small slice several times dearer.
         arrays = {
@@ -92,6 +89,7 @@ class Replay:
         }
         self._ends = Ends(path, streams, self._ring)
         self._tail, self._head = self._ends.tail, self._ends.head  # (streams,) each
+        self.room.find(min(self._ring, int(self._head.max())))
         self._rows = arrays  # (streams * ring, ...) each; a stream's ring is contiguous
         self._every = np.arange(streams)
         self._offset = np.arange(self.window)
@@ -109,18 +107,24 @@ class Replay:
 
     @property
     def gigabytes(self) -> float:
-        """Size on disk in GB (10⁹ bytes); all of it is reserved at start-up."""
+        """Size on disk in GB (10⁹ bytes) when it is full; until then it grows with what is in it."""
         return self.nbytes / 1e9
 
     def ready(self, batch: int) -> bool:
         """Whether there are at least `batch` different windows to sample."""
         return int(self._windows().sum()) >= batch
 
+    def make_room(self) -> None:
+        """See that the next step has its place on the disk. Raises UserError where it is full; nothing is lost then."""
+        if self.room.rows < self._ring:
+            self.room.reserve(min(self._ring, int(self._head.max()) + 1))
+
     def add(self, step: Mapping[str, NDArray[Any]], mask: NDArray[np.bool_] | None = None) -> None:
         """Append one step to each stream, or to those where `mask` (streams,) is true.
 
-        step: arrays (streams, ...) for every field; further keys are ignored.
+        step: arrays (streams, ...) for every field; further keys are ignored. Raises UserError as `make_room` does.
         """
+        self.make_room()
         chosen = self._every if mask is None else np.flatnonzero(mask)
         head = self._head[chosen]
         row = chosen * self._ring + head % self._ring
@@ -254,7 +258,7 @@ class Replay:
         return np.stack([stream, self._head[stream] - self.window - (end[stream] - 1 - pick)], 1)
 
     def _open(self, path: Path, files: Mapping[str, Field]) -> None:
-        """Continue the replay below `path` if there is one, else reserve the space for an empty one."""
+        """Continue the replay below `path` if there is one, else lay out an empty one."""
         layout = {name: [list(shape), dtype.str] for name, (shape, dtype) in self._layout.items()}
         meta = {"streams": self._streams, "steps per stream": self._ring, "fields": layout}
         check_own(path / "meta.json")
@@ -265,44 +269,24 @@ class Replay:
         (path / "counters.check").unlink(missing_ok=True)
         for name in files:  # left by a start that was killed half-way; they would count as space that is taken
             (path / f"{name}.raw").unlink(missing_ok=True)
-        need = f"replay needs {self.gigabytes:.3g} GB at {path} but only"
-        free = shutil.disk_usage(path).free
-        if free < self.nbytes:
-            raise UserError(f"{need} {free / 1e9:.3g} GB are free; lower --replay.capacity.")
         describing = path / "meta.json.new"
-        made = [describing]
         try:
-            for name, file in files.items():
-                made.append(path / f"{name}.raw")
-                _reserve(made[-1], _nbytes(file))
+            self.room.lay_out()
+            (path / "counters.raw").write_bytes(bytes(_nbytes(files["counters"])))
             # The description comes last and at once: a folder without it is no replay and is laid out anew.
             describing.write_text(json.dumps(meta, indent=1))
             describing.replace(path / "meta.json")
-        except OSError as error:
-            for partial in made:
+        except (OSError, UserError) as error:
+            for partial in (describing, *(path / f"{name}.raw" for name in files)):
                 partial.unlink(missing_ok=True)
-            if error.errno not in _NO_SPACE:
+            if isinstance(error, UserError) or error.errno not in NO_SPACE:
                 raise
-            free = shutil.disk_usage(path).free
-            raise UserError(f"{need} {free / 1e9:.3g} GB can be had; lower --replay.capacity.") from error
+            raise UserError(f"the replay at {path} has no room on its disk: {error.strerror}") from error
 
 
 def _nbytes(field: Field) -> int:
     shape, dtype = field
     return math.prod(shape) * np.dtype(dtype).itemsize
-
-
-def _reserve(path: Path, nbytes: int) -> None:
-    """Make a file of zeros whose blocks exist: writing to a map of a sparse file on a full disk is a bus error."""
-    with path.open("wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, nbytes)
-                return
-            except OSError as error:
-                if error.errno not in _NO_FALLOCATE:
-                    raise
-        file.truncate(nbytes)
 
 
 def _check(path: Path, meta: Mapping[str, Any], files: Mapping[str, Field]) -> None:

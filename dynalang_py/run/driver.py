@@ -200,6 +200,7 @@ class Driver:
 
         The stored `reward` is the one received on arriving at the observation, the stored `action` the one taken there.
         """
+        self._replay.make_room()  # before anything is drawn: a run that ends here goes on as if it had not
         if policy is not self.policy:
             self.policy, self._state = policy, policy.initial(self._n)
         is_last = self._terminated | self._truncated

@@ -1,6 +1,7 @@
 """Training: live, remember, learn, and be evaluated now and then."""
 
 import json
+import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -108,6 +109,8 @@ class Trainer(Loop):
         if config.pretrained and not checkpoint:
             begin_with(self.agent, config, vector.vocabulary, folder, face)
         self.replay = build_replay(config, self.spec, self.agent, folder.replay)
+        # So that a disk that fills up by the replay still takes the checkpoint: weights and what optimisers remember.
+        self.replay.room.spare = 16 * self.agent.parameter_table()["total"] + 1_000_000
         self.random = RandomPolicy(self.spec, config.seed, self.agent.replay_fields())
         self.beside = self._text(vector.vocabulary) if config.text_ratio else None
         if checkpoint:
@@ -407,7 +410,11 @@ class Trainer(Loop):
         parts = self.agent.parameter_table()
         rows = [(f"parameters: {name}", f"{count:,}") for name, count in parts.items()]
         rows += [
-            ("replay", f"{self.replay.gigabytes:.3g} GB on disk, {len(self.replay):,} steps held"),
+            (
+                "replay",
+                f"{self.replay.room.bytes / 1e9:.3g} GB on disk, {self.replay.gigabytes:.3g} when full;"
+                f" {len(self.replay):,} steps held",
+            ),
             ("updates per environment step", f"{config.updates_per_step:.4g}"),
             ("environments", f"{config.envs} x {config.env.task}" + (", a process each" if config.processes else "")),
             *([("unknown words, world", str(self.told))] if self.told.words else []),
@@ -416,6 +423,13 @@ class Trainer(Loop):
             ("threads", threads()),
             ("folder", str(self.folder.path)),
         ]
+        to_come = self.replay.nbytes * min(1, config.steps / config.replay.capacity) - self.replay.room.bytes
+        free = shutil.disk_usage(self.folder.path).free
+        if to_come > free:
+            self.face.say(
+                f"dynalang: the replay will grow by {to_come / 1e9:.3g} GB, and only {free / 1e9:.3g} GB are free; once"
+                " the disk is full the run is saved and ends. A new run with a lower --replay.capacity takes less"
+            )
         begun = f"Going on at step {self.counters.steps:,}"
         self.face.table("Training" if self.counters.sessions == 1 else begun, rows)
 

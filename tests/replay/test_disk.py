@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from dynalang_py.errors import UserError
-from dynalang_py.replay import Field, ReplayConfig
+from dynalang_py.replay import Field, Replay, ReplayConfig
+from dynalang_py.replay_room import STRETCH
 
-from .ring import FIELDS, fill, make
+from .ring import FIELDS, fill, make, step
 
 
 def test_it_knows_its_size_and_reserves_it(tmp_path: Path) -> None:
@@ -25,11 +26,62 @@ def test_it_knows_its_size_and_reserves_it(tmp_path: Path) -> None:
         assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in files)
 
 
-def test_a_disk_without_room_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(3.1e9)))
-    with pytest.raises(UserError, match=r"needs 12\.3 GB at .*replay but only 3\.1 GB are free; lower --replay\.capa"):
-        make(tmp_path / "replay", FIELDS | {"image": ((64, 64, 3), "u1")}, capacity=1_000_000)
+BIG = FIELDS | {"image": ((64, 64, 3), "u1")}
+
+
+def test_a_disk_without_room_for_the_beginning_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(3.1e6)))
+    with pytest.raises(UserError, match=r"replay at .*replay needs 8\.0 MB more but only 3\.1 MB are free; make room"):
+        make(tmp_path / "replay", BIG, capacity=1_000_000)
     assert not list((tmp_path / "replay").iterdir())
+
+
+def _steps(replay: Replay, serials: range) -> None:
+    for serial in serials:
+        replay.add(step([serial]) | {"image": np.full((1, 64, 64, 3), serial % 251, np.uint8)})
+
+
+def test_it_grows_with_what_is_in_it(tmp_path: Path) -> None:
+    replay = make(tmp_path, BIG, capacity=20_000)
+    files = list(tmp_path.glob("*.raw"))
+    assert sum(file.stat().st_size for file in files) == replay.nbytes > 200e6
+    begun = replay.room.bytes
+    assert begun < 2 * STRETCH
+    _steps(replay, range(900))
+    held = sum(file.stat().st_blocks * 512 for file in files)
+    assert 900 * 64 * 64 * 3 < replay.room.bytes <= held < begun + 2 * STRETCH
+    reopened = make(tmp_path, BIG, capacity=20_000)
+    assert reopened.room.rows == len(reopened) == 900
+    assert (np.diff(reopened.sample(20)[0]["serial"]) == 1).all()
+
+
+def test_a_disk_that_fills_up_costs_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay = make(tmp_path, BIG, capacity=20_000)
+    rows = replay.room.rows
+    _steps(replay, range(rows))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(9e6)))
+    replay.room.spare = 2_000_000
+    with pytest.raises(UserError, match=r"only 9\.0 MB are free, of which 2 MB are kept for a checkpoint"):
+        _steps(replay, range(rows, rows + 1))
+    assert len(replay) == rows
+    replay.room.spare = 0
+    _steps(replay, range(rows, rows + 3))
+    assert make(tmp_path, BIG, capacity=20_000).sample(1)[0]["serial"].max() <= rows + 2
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no blocks")
+def test_holes_of_a_copy_are_filled_before_they_are_written_to(tmp_path: Path) -> None:
+    replay = make(tmp_path, BIG, capacity=20_000)
+    _steps(replay, range(50))
+    image = tmp_path / "image.raw"
+    content, size = image.read_bytes()[: 50 * 64 * 64 * 3], image.stat().st_size
+    image.write_bytes(b"")
+    os.truncate(image, size)
+    assert image.stat().st_blocks == 0
+    make(tmp_path, BIG, capacity=20_000)
+    assert image.stat().st_blocks * 512 >= len(content)
 
 
 def test_a_disk_that_fills_while_reserving_is_refused_and_left_clean(
@@ -78,7 +130,7 @@ def test_a_start_that_was_killed_half_way_is_begun_anew(tmp_path: Path, monkeypa
     left: list[Path] = []
 
     def disk_usage(path: Path) -> SimpleNamespace:
-        left.extend(path.glob("*.raw"))
+        left.extend(file for file in path.glob("*.raw") if file.stat().st_blocks)
         return SimpleNamespace(free=10**6)
 
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
