@@ -15,7 +15,7 @@ import torch
 
 from dynalang_py import files, reading
 from dynalang_py.behavior import ActorCriticConfig
-from dynalang_py.bounds import Duration, Episodes, Seed, Share, Steps, Width, Within, check
+from dynalang_py.bounds import Batch, Duration, Episodes, Seed, Share, Steps, Within, check
 from dynalang_py.envs import EnvConfig
 from dynalang_py.errors import UserError, cut, nearest, shown
 from dynalang_py.nn.optim import OptimizerConfig
@@ -71,7 +71,7 @@ class Config:
     timeout_is_terminal: bool = False
     """Whether running out of time ends the world (as in the Dynalang paper) or merely interrupts it."""
 
-    batch_size: Width = 16
+    batch_size: Batch = 16
     """Windows in a batch (B)."""
     batch_length: Annotated[int, Within(2, 2**20)] = 64
     """Steps in a window (T)."""

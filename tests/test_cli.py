@@ -120,7 +120,10 @@ def test_options_carry_their_docstrings(capsys: pytest.CaptureFixture[str]) -> N
         ),
         ("train debug --model.heads.layers 2147483648", "model.heads.layers must be at least 1 and at most 100"),
         ("train debug --seed 1000000000000000000000000000000", "seed must be at least 0"),
-        ("train debug --model.rssm.hidden 1000000 --run-dir {tmp}/x", "GB for weights, gradients and the optimiser"),
+        (
+            "train debug --model.rssm.hidden 60000 --model.rssm.deter 60000 --run-dir {tmp}/x",
+            "GB for weights, gradients and the optimiser",
+        ),
         ("bench --actions=-9", "actions must be at least 1 and at most 4,096, got -9"),
         ("train debug --run-dir ~nobody-is-called-this/x", "begins with ~, and there is no such home folder"),
         ("train --resume a\0b", "has a zero byte in it"),

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynalang_py.agent import PARTS, Agent
-from dynalang_py.bounds import Width, Within, check
+from dynalang_py.bounds import Batch, Width, Within, check
 from dynalang_py.config import Device, Precision, resolve_device, resolve_precision
 from dynalang_py.contract import StepSpec
 from dynalang_py.kernels import fused
@@ -35,7 +35,7 @@ class BenchConfig:
 
     image: Annotated[int, Within(8, 1024)] = 64
     """Height and width of the image."""
-    batch_size: Width = 16
+    batch_size: Batch = 16
     """Windows in a batch (B)."""
     batch_length: Annotated[int, Within(2, 2**20)] = 64
     """Steps in a window (T)."""
@@ -53,7 +53,7 @@ class BenchConfig:
     """H: imagined steps."""
     actions: Annotated[int, Within(1, 4096)] = 10
     """Choices of the discrete action."""
-    vocab: Width = 40
+    vocab: Annotated[int, Within(1, 2**17)] = 40
     """Token ids."""
     updates: Annotated[int, Within(1, 100_000)] = 7
     """Updates that are timed, after two that are not; the median counts."""

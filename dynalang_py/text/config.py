@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from dynalang_py.bounds import Duration, Natural, Seed, Share, Steps, Width, Within
+from dynalang_py.bounds import Batch, Duration, Natural, Seed, Share, Steps, Within
 from dynalang_py.config import FREE, Device, Precision
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError, nearest
@@ -52,7 +52,7 @@ class PretrainConfig(TextConfig):
     """Stop after this many minutes of training, if that comes first; evaluations do not count."""
     seed: Seed = 0
     """Decides weights, the order of documents and every random choice."""
-    batch_size: Width = 64
+    batch_size: Batch = 64
     """Streams that are read side by side (B)."""
     batch_length: Annotated[int, Within(2, 2**20)] = 32
     """Tokens of each stream in an update (T)."""

@@ -20,7 +20,7 @@ from dynalang_py.nn.unrolled import Read
 class MapConfig:
     width: Width = 8
     """Numbers that are kept of each place."""
-    beyond: Annotated[int, Within(0, 2**20)] = 48
+    beyond: Annotated[int, Within(0, 2**16)] = 48
     """Places out of view."""
     motions: Annotated[int, Within(1, 1024)] = 6
     """Ways in which everything moves, as a step or a turn moves it."""

@@ -48,11 +48,11 @@ class RSSMConfig:
     one."""
     map: MapConfig = field(default_factory=MapConfig)
     """What the map knows of each place."""
-    echo: Annotated[int, Within(0, 2**20)] = 0
+    echo: Annotated[int, Within(0, 2**16)] = 0
     """Numbers that are kept of the words heard lately, beside what the cell remembers; 0: none."""
     blocks: Annotated[int, Within(1, 4096)] = 8
     """Groups of the block-diagonal cell (2025 family)."""
-    bottleneck: Annotated[int, Within(0, 2**20)] = 0
+    bottleneck: Annotated[int, Within(0, 2**16)] = 0
     """Width of a layer before the dense cell that saves parameters (2023 family); 0: none."""
     unimix: Annotated[float, Within(0, 1, below=True)] = 0.01
     """Share of the uniform distribution in prior and posterior."""

@@ -50,7 +50,7 @@ class Ending:
             return "MEMORY"
         if self.asked and self.code in (0, 130):
             return "long"
-        if self.code == 2 and lines and lines[-1].startswith("dynalang: "):
+        if self.code == 2 and len(lines) == 1 and lines[0].startswith("dynalang: "):
             return "refused"
         return "ran" if self.code == 0 else f"EXIT {self.code}"
 

@@ -89,9 +89,9 @@ def test_a_thread_may_train(tmp_path: Path) -> None:
 @pytest.mark.parametrize("learns", [False, True])
 def test_what_no_memory_holds_is_refused_with_its_size(learns: bool) -> None:
     config = presets.get("debug")
-    wide = replace(config, model=replace(config.model, rssm=replace(config.model.rssm, hidden=2**20, deter=2**18)))
+    wide = replace(config, model=replace(config.model, rssm=replace(config.model.rssm, hidden=2**16, deter=2**16)))
     spec = StepSpec.from_spaces(*config.env.spaces())
-    with pytest.raises(UserError, match=r"of 2,886,571,666,368 parameters, .* GB.* lower the widths"):
+    with pytest.raises(UserError, match=r"of [0-9,]{14,} parameters, .* GB.* lower the widths"):
         build_agent(wide, spec, learns=learns)
     long = replace(config, batch_size=2**20, batch_length=1024)
     with pytest.raises(UserError, match="lower batch_size"):
