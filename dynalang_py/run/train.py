@@ -61,6 +61,8 @@ def train(config: Config, *, resume: bool = False) -> None:
     with ExitStack() as stack:
         stack.enter_context(folder.locked())
         stop = stack.enter_context(StopRequest())
+        if resume:
+            face.say(f"Loading {config.run_dir} ...")
         checkpoint = checkpoints.load(folder.checkpoints, partial(check_training, envs=config.envs)) if resume else None
         if checkpoint:
             _check_same(checkpoint, config)
@@ -374,6 +376,7 @@ class Trainer(Loop):
             self.logger.scalars({**row, "minutes": self.seconds / 60, "episodes": self.counters.episodes}, step)
             result = {"step": step, "summary": self.summary, "episodes": found.episodes}
             files.write(self.folder.eval / f"step-{step:012d}.json", json.dumps(result, indent=1))
+            self.progress.draw(f"{step:,}/{self.goal:,} steps | drawing")
             self.gallery.episodes(found.movies, step)
             if why := self.gallery.open_loop(self.agent, self.replay, step):
                 self.face.say(f"There is no picture of what the agent imagines: {why}.")
