@@ -7,6 +7,7 @@ import colorsys
 import io
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from dynalang_py.envs.vln.houses.builtin import BuiltIn
 from dynalang_py.envs.vln.houses.catalogue import KINDS, RGB
 from dynalang_py.envs.vln.houses.furnish import Model, Piece
 from dynalang_py.envs.vln.houses.solids import Solid
-from dynalang_py.envs.vln.houses.wavefront import read_model
+from dynalang_py.envs.vln.houses.wavefront import read_entry, read_model
 from dynalang_py.errors import UserError
 
 NAMES: dict[str, str] = {
@@ -52,6 +53,8 @@ NAMES: dict[str, str] = {
     "washer": "Washing machine|Clothes washing machine",
 }
 """Which of the catalogues' names a kind goes by."""
+DAMAGED = (OSError, EOFError, LookupError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What archives raise that are none, or damaged, or locked, and what their models raise that make no sense."""
 MOST_FACES = 12000
 BUILTIN = 0.25
 """Share of built-in pieces all the same: most real furniture is brown or white, and words for colours shall matter."""
@@ -134,7 +137,7 @@ def _read_catalogue(file: Path) -> dict[str, Entry]:
     """The usable models of one catalogue by their ids."""
     try:
         with zipfile.ZipFile(file) as archive:
-            text = archive.read("PluginFurnitureCatalog.properties").decode("latin-1")
+            text = read_entry(archive, "PluginFurnitureCatalog.properties").decode("latin-1")
             properties = dict(re.findall(r"^([\w#]+)\s*=\s*(.*?)\s*$", text, re.MULTILINE))
             numbers = [key.partition("#")[2] for key in properties if key.startswith("id#")]
             found = {}
@@ -144,7 +147,7 @@ def _read_catalogue(file: Path) -> dict[str, Entry]:
                 if entry is not None:
                     found[about["id"]] = entry
             return found
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
+    except (UserError, *DAMAGED) as error:
         raise UserError(f"{file} is no catalogue of Sweet Home 3D: {error}") from error
 
 
@@ -162,7 +165,7 @@ def _entry(archive: zipfile.ZipFile, file: Path, about: dict[str, str], licence:
     rotation = tuple(float(x) for x in about.get("modelRotation", "1 0 0 0 1 0 0 0 1").split())
     try:
         solids = read_model(archive, path)
-    except (KeyError, ValueError, OSError):
+    except (UserError, *DAMAGED):
         return None
     if not solids or sum(len(solid.faces) for solid in solids) > MOST_FACES:
         return None

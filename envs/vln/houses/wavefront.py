@@ -6,13 +6,17 @@ import zipfile
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from dynalang_py.envs.vln.houses.catalogue import RGB
 from dynalang_py.envs.vln.houses.solids import Solid
+from dynalang_py.envs.vln.mtl import Statement, statements
+from dynalang_py.errors import UserError
+from dynalang_py.reading import parse_picture
 
 LARGEST_PICTURE = 128
 """Pixels; larger textures are made smaller, so that scenes stay small."""
+MOST_BYTES = 1 << 26
+"""What a file of an archive may hold, unpacked."""
 GLASS = 0.4
 """Opacity below which a surface is left out: renderers of houses show everything as opaque."""
 
@@ -28,23 +32,22 @@ def read_model(archive: zipfile.ZipFile, path: str) -> list[Solid]:
     """The parts of an OBJ model, as it stands in the file.
 
     Raises:
-        KeyError, ValueError: A file is missing, or makes no sense.
+        KeyError, IndexError, ValueError, UserError: A file is missing, or makes no sense.
     """
     places: list[list[float]] = []
     spots: list[list[float]] = []
     materials: dict[str, Material] = {}
     corners: dict[str, list[tuple[int, int]]] = {}
     current = ""
-    for line in archive.read(path).decode("latin-1").splitlines():
-        word, _, rest = line.strip().partition(" ")
+    for _, word, rest in statements(read_entry(archive, path)):
         if word == "v":
             places.append([float(x) for x in rest.split()[:3]])
         elif word == "vt":
             spots.append([float(x) for x in rest.split()[:2]])
         elif word == "usemtl":
-            current = rest.strip()
+            current = rest
         elif word == "mtllib":
-            materials |= _read_materials(archive, posixpath.join(posixpath.dirname(path), rest.strip()))
+            materials |= _read_materials(archive, posixpath.join(posixpath.dirname(path), rest))
         elif word == "f":
             fan = [_corner(text, len(places), len(spots)) for text in rest.split()]
             triangles = corners.setdefault(current, [])
@@ -70,6 +73,14 @@ def read_model(archive: zipfile.ZipFile, path: str) -> list[Solid]:
     return solids
 
 
+def read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of an archive. Raises KeyError if it isn't there, UserError if it is larger than anything of its kind."""
+    size = archive.getinfo(name).file_size
+    if size > MOST_BYTES:
+        raise UserError(f"{name} unpacks to {size:,} bytes; {MOST_BYTES:,} are allowed")
+    return archive.read(name)
+
+
 def _corner(text: str, places: int, spots: int) -> tuple[int, int]:
     """Indices of place and texture coordinate (−1: none); the file counts from 1, or backwards from the end."""
     place, spot = (*text.split("/"), "")[:2]
@@ -84,14 +95,13 @@ def _read_materials(archive: zipfile.ZipFile, path: str) -> dict[str, Material]:
     materials: dict[str, Material] = {}
     name = ""
     values: dict[str, str] = {}
-    for line in [*archive.read(path).decode("latin-1").splitlines(), "newmtl"]:
-        word, _, rest = line.strip().partition(" ")
+    for _, word, rest in [*statements(read_entry(archive, path)), Statement(0, "newmtl", "")]:
         if word == "newmtl":
             if name:
                 materials[name] = _material(archive, posixpath.dirname(path), values)
-            name, values = rest.strip(), {}
+            name, values = rest, {}
         else:
-            values[word] = rest.strip()
+            values[word] = rest
     return materials
 
 
@@ -101,10 +111,9 @@ def _material(archive: zipfile.ZipFile, folder: str, values: dict[str, str]) -> 
     file = posixpath.join(folder, values["map_Kd"].split()[-1]) if values.get("map_Kd") else ""
     if file not in archive.namelist():
         return Material((r, g, b), opacity)
-    with Image.open(io.BytesIO(archive.read(file))) as image:
-        image = image.convert("RGB")
-        image.thumbnail((LARGEST_PICTURE, LARGEST_PICTURE))
-        mean = np.asarray(image).reshape(-1, 3).mean(0)
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=88)
+    image = parse_picture(read_entry(archive, file), file).convert("RGB")
+    image.thumbnail((LARGEST_PICTURE, LARGEST_PICTURE))
+    mean = np.asarray(image).reshape(-1, 3).mean(0)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
     return Material((int(mean[0]), int(mean[1]), int(mean[2])), opacity, buffer.getvalue())

@@ -262,6 +262,25 @@ def test_a_mistyped_word_is_told(tmp_path: Path) -> None:
         find_supplier(str(tmp_path))
 
 
+@pytest.mark.parametrize("line", ["f 1 2 99", "f a b c", "v 1 x 2", "mtllib bomb.mtl"])
+def test_a_model_that_makes_no_sense_is_left_out(catalogue: Path, tmp_path: Path, line: str) -> None:
+    with zipfile.ZipFile(catalogue) as archive, zipfile.ZipFile(tmp_path / "new.sh3f", "w") as new:
+        for name in {*archive.namelist()} - {"a/model.obj"}:
+            new.writestr(name, archive.read(name))
+        new.writestr("a/bomb.mtl", bytes(1 << 27), zipfile.ZIP_DEFLATED)
+        new.writestr("a/model.obj", f"{obj()}\n{line}\n")
+    whole, part = SweetHome([catalogue]), SweetHome([tmp_path / "new.sh3f"])
+    assert {*whole.entries} - {*part.entries} == {"Test#armchair"}
+
+
+@pytest.mark.parametrize("text", ["id#1=a\nname#1=Armchair\nelevation#1=x\nmodel#1=a.obj", "id#1=a\nname#1=Armchair"])
+def test_a_catalogue_that_makes_no_sense_is_named(tmp_path: Path, text: str) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.sh3f", "w") as new:
+        new.writestr("PluginFurnitureCatalog.properties", text)
+    with pytest.raises(UserError, match=r"bad\.sh3f is no catalogue"):
+        find_supplier(str(tmp_path))
+
+
 def test_a_file_that_is_no_catalogue_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.sh3f").write_text("no zip")
     with pytest.raises(UserError, match=r"bad\.sh3f is no catalogue"):
