@@ -102,7 +102,6 @@ class VLNConfig:
     where they need it."""
 
     def __post_init__(self) -> None:
-        check(self)
         check_language("vln", self.language)
         check_choice("vln", "tokens", self.tokens, ("ids", "embed"))
         check_choice("vln", "simulator", self.simulator, get_args(SimulatorName))
@@ -122,6 +121,7 @@ class VLNConfig:
             ("radius", 0, 1000),
         ):
             check_range("vln", name, getattr(self, name), low, high)
+        check(self)
         if self.render_size % self.image_size:
             raise UserError(
                 f"vln.render_size must be a multiple of image_size {self.image_size}, got {self.render_size}."

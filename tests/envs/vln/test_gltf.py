@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dynalang_py.envs.vln.gltf import FLAT, linked_files
 from dynalang_py.envs.vln.scene import SceneArrays, inspect, read_scene
+from dynalang_py.envs.vln.simulator import Body, Camera, Pose
 from dynalang_py.errors import UserError
 
 WALL = np.array([[[0, 0, 0], [2, 0, 0], [2, 1, 0]], [[0, 0, 0], [2, 1, 0], [0, 1, 0]]], np.float64)
@@ -135,6 +136,24 @@ def test_lists_strips_and_fans(
     np.testing.assert_array_equal(found, np.array(gltf.CORNERS, np.float32)[expected])
     normals = np.cross(found[:, 1] - found[:, 0], found[:, 2] - found[:, 0])[:, 2]
     assert (normals[:2] > 0).all()  # all turn the same way
+
+
+def test_nobody_walks_through_a_fan(gltf: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embree = pytest.importorskip("dynalang_py.envs.vln.embree")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path.parent / "cache"))
+    floor = [[-3, 0, 3], [3, 0, 3], [3, 0, -3], [-3, 0, -3]]
+    gltf.wall(mode=6, indices=gltf.accessor([0, 1, 2, 3], "uint8"))
+    gltf.json["nodes"][0]["translation"] = [-1, 0, -1]
+    gltf.add(
+        "nodes", mesh=gltf.add("meshes", primitives=[{"attributes": {"POSITION": gltf.accessor(floor)}, "mode": 6}])
+    )
+    gltf.json["scenes"] = [{"nodes": [0, 1]}]
+    simulator = embree.Embree(Camera(width=8, height=8, above_floor=0.5), Body())
+    simulator.load(gltf.save(path))
+    simulator.set_pose(Pose.at([0, 0, 0]))
+    assert simulator.observe()["depth"][4, 4] == pytest.approx(1)
+    assert [simulator.forward(0.25) for _ in range(8)][-1]
+    assert -1 < simulator.pose.position[2] < -0.5
 
 
 @pytest.mark.parametrize(("mode", "name"), [(0, "points"), (1, "lines"), (2, "line loops"), (3, "line strips")])
