@@ -66,7 +66,7 @@ class Replay:
     ) -> None:
         assert {"is_first", "is_last"} <= fields.keys(), sorted(fields)
         self.length, self.context, self.window, self.online = length, context, context + length, online
-        self._streams, self._ring = streams, capacity // streams
+        self._path, self._streams, self._ring = path, streams, capacity // streams
         if self._ring < self.window:
             raise UserError(
                 f"replay.capacity {capacity} leaves {self._ring} steps to each of {streams} environments, less than "
@@ -109,6 +109,21 @@ class Replay:
     def gigabytes(self) -> float:
         """Size on disk in GB (10⁹ bytes) when it is full; until then it grows with what is in it."""
         return self.nbytes / 1e9
+
+    def check_ids(self, counts: Mapping[str, Any]) -> None:
+        """Raise UserError if a step that is held has an id that there is none of: nothing could be looked up by it.
+
+        counts: of fields of ids, how many there are, for each component or for all.
+        """
+        for name, count in counts.items():
+            for stream in range(self._streams):
+                serial = np.arange(self._tail[stream], self._head[stream])
+                held = self._rows[name][stream * self._ring + serial % self._ring]
+                if ((held < 0) | (held >= count)).any():
+                    raise UserError(
+                        f"{self._path / name}.raw is damaged: it holds ids that there are none of; delete the folder"
+                        f" {self._path} to go on with an empty replay"
+                    )
 
     def ready(self, batch: int) -> bool:
         """Whether there are at least `batch` different windows to sample."""

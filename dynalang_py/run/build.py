@@ -1,6 +1,7 @@
 """From settings to the parts of a run."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,9 +38,10 @@ def build_agent(config: Config, spec: StepSpec, device: torch.device | None = No
 
 def build_replay(config: Config, spec: StepSpec, agent: Agent, path: Path) -> Replay:
     """The replay below `path`, with room for what the agent wants to keep beside each step."""
-    return Replay(
+    kept = agent.replay_fields()
+    replay = Replay(
         path,
-        {**spec.fields(), **agent.replay_fields(), **agent.expert_fields()},
+        {**spec.fields(), **kept, **agent.expert_fields()},
         streams=config.envs,
         capacity=config.replay.capacity,
         online=config.replay.online,
@@ -47,6 +49,11 @@ def build_replay(config: Config, spec: StepSpec, agent: Agent, path: Path) -> Re
         context=agent.replay_context,
         seed=config.seed,
     )
+    ids: dict[str, Any] = {"token": spec.vocab} if spec.vocab else {}
+    ids |= {"action": spec.actions} if spec.actions else {}
+    ids |= {"stoch": agent.model.dynamics.config.classes} if "stoch" in kept else {}
+    replay.check_ids(ids)
+    return replay
 
 
 def computes(device: torch.device, precision: str, *, compiled: bool) -> str:

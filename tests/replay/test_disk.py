@@ -224,6 +224,23 @@ def test_a_flipped_bit_of_the_counters_is_mended_from_their_copy(
     }
 
 
+def test_ids_that_there_are_none_of_are_refused_where_they_are_held(tmp_path: Path) -> None:
+    replay = make(tmp_path)
+    fill(replay, range(9))
+    replay.check_ids({"serial": 9, "image": (13, 14, 15)})
+    for counts in ({"serial": 8}, {"image": (20, 20, 13)}):
+        with pytest.raises(UserError, match=r"(serial|image)\.raw is damaged: .* delete the folder"):
+            replay.check_ids(counts)
+    serials = np.fromfile(tmp_path / "serial.raw", np.int32)
+    serials[20] = -1  # no step is held there
+    serials.tofile(tmp_path / "serial.raw")
+    make(tmp_path).check_ids({"serial": 9})
+    serials[3] = -1
+    serials.tofile(tmp_path / "serial.raw")
+    with pytest.raises(UserError, match=r"serial\.raw is damaged"):
+        make(tmp_path).check_ids({"serial": 9})
+
+
 def test_counters_that_can_not_be_are_refused(tmp_path: Path) -> None:
     fill(make(tmp_path), range(9))
     plain, checked = tmp_path / "counters.raw", tmp_path / "counters.check"

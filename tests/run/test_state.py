@@ -117,6 +117,20 @@ def test_a_run_goes_back_to_the_checkpoint_before_a_state_of_a_wrong_type(
     )
 
 
+@pytest.mark.parametrize("name", ["token", "action", "stoch"])
+def test_ids_in_replay_that_there_are_none_of_are_told(
+    finished: tuple[Path, str], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "debug"
+    shutil.copytree(finished[0], run, ignore=shutil.ignore_patterns("events", "pictures"))
+    path = run / "replay" / f"{name}.raw"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 0x80
+    path.write_bytes(content)
+    assert cli.main(["train", "--resume", str(run), "--steps", "800"]) == 2
+    assert f"dynalang: {path} is damaged" in capsys.readouterr().err
+
+
 def test_weights_that_do_not_fit_are_told_with_the_name_of_the_file(
     finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
