@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dynalang_py.bounds import Within, check
 from dynalang_py.errors import UserError, shown
-from dynalang_py.files import check_own
+from dynalang_py.files import check_own, write
 from dynalang_py.reading import read_json
 from dynalang_py.replay_ends import Ends
 from dynalang_py.replay_room import NO_SPACE, Room
@@ -284,16 +284,14 @@ class Replay:
         (path / "counters.check").unlink(missing_ok=True)
         for name in files:  # left by a start that was killed half-way; they would count as space that is taken
             (path / f"{name}.raw").unlink(missing_ok=True)
-        describing = path / "meta.json.new"
         try:
             self.room.lay_out()
             (path / "counters.raw").write_bytes(bytes(_nbytes(files["counters"])))
             # The description comes last and at once: a folder without it is no replay and is laid out anew.
-            describing.write_text(json.dumps(meta, indent=1))
-            describing.replace(path / "meta.json")
+            write(path / "meta.json", json.dumps(meta, indent=1))
         except (OSError, UserError) as error:
-            for partial in (describing, *(path / f"{name}.raw" for name in files)):
-                partial.unlink(missing_ok=True)
+            for name in files:
+                (path / f"{name}.raw").unlink(missing_ok=True)
             if isinstance(error, UserError) or error.errno not in NO_SPACE:
                 raise
             raise UserError(f"the replay at {path} has no room on its disk: {error.strerror}") from error

@@ -21,7 +21,7 @@ FILES = ("config.json", "metrics.jsonl", "lock", "pretrained.json")
 _WRITTEN = {
     ".": r"config\.json|metrics\.jsonl|pretrained\.json",
     "tokenizer": r"identity\.json|tokenizer\.(model|json)",
-    "replay": r"counters\.check",
+    "replay": r"counters\.check|meta\.json",
     "eval": r"random\.json|step-\d{12}\.json",
     "pictures": r"\w+\.(png|gif)",
 }

@@ -204,6 +204,16 @@ def test_a_link_in_a_replay_is_not_written_through(tmp_path: Path) -> None:
         theirs.rename(ours)
 
 
+def test_a_new_replay_is_not_written_through_links(tmp_path: Path) -> None:
+    theirs, folder = tmp_path / "theirs", tmp_path / "replay"
+    theirs.write_text("keep me")
+    folder.mkdir()
+    for name in ("image.raw", "counters.raw", "counters.check", "meta.json.new", f".meta.json.{os.getpid()}.partial"):
+        (folder / name).symlink_to(theirs)
+    fill(make(folder), range(9))
+    assert theirs.read_text() == "keep me"
+
+
 def test_a_flipped_bit_of_the_counters_is_mended_from_their_copy(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
