@@ -51,10 +51,14 @@ class Room:
             return
         a_row = self._streams * sum(self._row_bytes.values())
         rows = min(self._ring, max(rows, self.rows + max(self.rows // 8, -(-STRETCH // a_row))))
-        needed, free = (rows - self.rows) * a_row, shutil.disk_usage(self._path).free
-        if free < needed + self.spare:
-            raise self._full(needed, free)
-        self._extend(rows, zeros=True)
+        needed = (rows - self.rows) * a_row
+        try:
+            free = shutil.disk_usage(self._path).free
+            if free < needed + self.spare:
+                raise self._full(needed, free)
+            self._extend(rows, zeros=True)
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} was deleted while the run was writing to it") from error
 
     @property
     def bytes(self) -> int:

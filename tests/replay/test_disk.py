@@ -71,6 +71,16 @@ def test_a_disk_that_fills_up_costs_no_step(tmp_path: Path, monkeypatch: pytest.
     assert make(tmp_path, BIG, capacity=20_000).sample(1)[0]["serial"].max() <= rows + 2
 
 
+@pytest.mark.parametrize("victim", ["image.raw", ""])
+def test_files_that_are_deleted_meanwhile_are_told(tmp_path: Path, victim: str) -> None:
+    replay = make(tmp_path / "replay", BIG, capacity=20_000)
+    _steps(replay, range(replay.room.rows))
+    path = tmp_path / "replay" / victim
+    path.unlink() if victim else shutil.rmtree(path)
+    with pytest.raises(UserError, match=f"{path} was deleted while the run was writing to it"):
+        _steps(replay, range(replay.room.rows, replay.room.rows + 1))
+
+
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no blocks")
 def test_holes_of_a_copy_are_filled_before_they_are_written_to(tmp_path: Path) -> None:
     replay = make(tmp_path, BIG, capacity=20_000)
