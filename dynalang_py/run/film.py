@@ -197,12 +197,17 @@ def verdict(movie: Movie, t: int) -> str:
 
 
 def _sentence(draw: ImageDraw.ImageDraw, text: str, span: tuple[int, int], width: int, top: int, ink: str) -> None:
-    """A sentence below a picture, with the characters of `span` marked."""
-    font = _font(15)
-    for word, at, x, line in _wrap(text, width):
-        if line == MOST_LINES:
-            return
-        y = top + line * LINE_HEIGHT
+    """A sentence below a picture, with the characters of `span` marked; of a long one the lines around them."""
+    font, placed = _font(15), _wrap(text, width)
+    lines = placed[-1][-1] + 1
+    marked = max((line for _, at, _, line in placed if at < span[1]), default=0)
+    first = max(0, min(marked - MOST_LINES + 2, lines - MOST_LINES))
+    for i, (word, at, x, line) in enumerate(placed):
+        if not first <= line < first + MOST_LINES:
+            continue
+        y = top + (line - first) * LINE_HEIGHT
+        if line + 1 == first + MOST_LINES < lines and placed[i + 1][-1] > line:
+            draw.text((x + font.getlength(word), y), " …", GREY, font)
         begin, end = max(span[0] - at, 0), min(span[1] - at, len(word))
         if begin < end:
             left, right = x + font.getlength(word[:begin]), x + font.getlength(word[:end])

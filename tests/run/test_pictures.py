@@ -99,6 +99,18 @@ def test_the_mark_takes_in_no_space() -> None:
     assert left + font.getlength(word) - 2 <= marked.max() <= left + font.getlength(word) + 1
 
 
+@pytest.mark.parametrize("word", [0, 20, 59])
+def test_of_a_long_sentence_the_lines_that_are_heard_are_shown(word: int) -> None:
+    """A manual, or a walk through many rooms: whatever word is said now can be read."""
+    words = [f"word{i}" for i in range(60)]
+    begin = len(" ".join(words[:word])) + (word > 0)
+    card = Image.new("RGB", (300, film.MOST_LINES * film.LINE_HEIGHT), film.PAPER)
+    film._sentence(ImageDraw.Draw(card), " ".join(words), (begin, begin + len(words[word])), 256, 0, film.INK)
+    marked = np.abs(np.asarray(card).astype(int) - ImageColor.getrgb(film.MARK)).max(-1) < 8
+    assert marked.any(0).sum() > 30
+    assert marked.any(1).sum() > film.LINE_HEIGHT / 2
+
+
 def test_colours_that_mean_something_survive_many_others() -> None:
     frames = _frames(film.episodes([_movie(6, success=0.0)]))
     edge = frames[-1][film.SIDE // 2, film.MARGIN + 5].astype(int)
