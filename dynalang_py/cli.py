@@ -256,6 +256,20 @@ def _eval(args: list[str]) -> None:
     evaluate_run(folder, options)
 
 
+def _slim(args: list[str]) -> None:
+    if _asks_help(args):
+        print(help.SLIM)
+        return
+    refuse_options(args, [])
+    if len(args) != 1:
+        raise UserError(f"name the folder of one run, as in: dynalang slim runs/babyai; got {len(args)}")
+    from dynalang_py.reading import user_path
+    from dynalang_py.run.folder import RunFolder
+    from dynalang_py.run.slim import slim
+
+    slim(RunFolder(user_path(args[0])))
+
+
 def _bench(args: list[str]) -> None:
     from dynalang_py.run import bench
 
@@ -363,6 +377,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "houses": _houses,
     "vln": _vln,
     "worlds": _worlds,
+    "slim": _slim,
     "bench": _bench,
 }
 

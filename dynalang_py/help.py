@@ -39,6 +39,7 @@ Train agents that listen while they act, and see what they learned.
   dynalang worlds                           the worlds and their tasks
   dynalang worlds babyai                    all tasks of one, and its settings
 
+  dynalang slim runs/a                      free the disk of what only going on needs
   dynalang bench                            how fast this machine trains
 
   tensorboard --logdir runs                 watch them learn
@@ -53,6 +54,15 @@ usage: dynalang train PRESET [options]        begin a run
   dynalang train babyai --run-dir runs/a --seed 1 --env.task BabyAI-GoToLocalS8N7-v0
   dynalang train homegrid-task --size size12m           with a larger agent; dynalang presets NAME --size SIZE counts it
   dynalang train homegrid-task --pretrained runs/text   with what was read"""
+
+SLIM = """\
+usage: dynalang slim RUN    free the disk of what neither evaluation nor sharing needs
+
+  dynalang slim runs/a
+
+What optimisers remember, older checkpoints, replay and encoded text go at once and for good; settings, weights,
+tokenizer, metrics, evaluations and pictures stay. A run that goes on afterwards begins with an empty replay and a fresh
+optimiser."""
 
 PRETRAIN = """\
 usage: dynalang pretrain PRESET --corpus FILE... [options]   teach a world model to read

@@ -235,7 +235,8 @@ class Replay:
         """Take up what `state` gave; the files may have gone on since, then newer experience is fresh as well."""
         self._rng.bit_generator.state = state["random"]
         self._queue.clear()
-        self._queue.extend((int(stream), int(start)) for stream, start in state["queue"])
+        windows = ((int(stream), int(start)) for stream, start in state["queue"])
+        self._queue.extend(item for item in windows if item[1] + self.window <= self._head[item[0]])  # of this replay
         self._fresh[:] = np.clip(state["fresh"], self._tail, np.maximum(self._tail, self._head - self.context))
         self._cut_windows()
 

@@ -172,6 +172,8 @@ class Trainer(Loop):
         self.replay.load_state(state)
         if not len(self.replay) and self.counters.steps:
             self.face.say("dynalang: the replay of this run is not here; it goes on with an empty one")
+        if self.counters.updates and not any(name.startswith("optimizer/") for name in checkpoint.tensors):
+            self.face.say("dynalang: this run was slimmed: what its optimiser remembered is gone; it begins afresh")
 
     def _go_on(self, tensors: Mapping[str, Tensor], here: Mapping[str, Any]) -> None:
         """Act and tell as if the run had never been interrupted. here: `_here` of then."""
