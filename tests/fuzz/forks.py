@@ -60,15 +60,18 @@ class Ending:
         return (self.err.strip() or self.out.strip() or " ").splitlines()[-1][:300]
 
 
-def run(words: Sequence[str], folder: Path) -> Ending:
-    """Run a command line in a folder; ["scene", FILE] loads a scene and walks in it."""
+def run(words: Sequence[str], folder: Path, kill_after: float | None = None) -> Ending:
+    """Run a command line in a folder; ["scene", FILE] loads a scene and walks in it.
+
+    kill_after: seconds on a processor after which it and all that it started are killed.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         sys.stdout.flush()
         sys.stderr.flush()
         child = os.fork()
         if not child:
             _become(words, folder, out.fileno(), err.fileno())
-        code, used, asked = _wait(child)
+        code, used, asked = _wait(child, kill_after)
         said, complained = map(_content, (out, err))
     return Ending(code, said, complained, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6, asked)
 
@@ -78,7 +81,7 @@ def _content(log: IO[bytes]) -> str:
     return log.read(1 << 20).decode(errors="replace")
 
 
-def _wait(child: int) -> tuple[int, resource.struct_rusage, bool]:
+def _wait(child: int, kill_after: float | None) -> tuple[int, resource.struct_rusage, bool]:
     """Until it ends: asked politely after a while, then with force. Its whole group goes with it."""
     asked = False
     while True:
@@ -86,7 +89,7 @@ def _wait(child: int) -> tuple[int, resource.struct_rusage, bool]:
         if pid:
             break
         worked = _worked(child)
-        if worked > LIMIT + 1:
+        if worked > (LIMIT + 1 if kill_after is None else kill_after):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
         elif worked > PATIENCE and not asked:
