@@ -297,7 +297,10 @@ def test_other_text_is_not_what_a_run_goes_on_with(tmp_path: Path) -> None:
             "pretrain text-debug --corpus {tmp}/one.txt --tokenizer {tmp}/one.txt --run-dir {tmp}/r",
             "one.txt is no sentencepiece model",
         ),
-        ("pretrain text-debug --corpus {tmp}/one.txt --valid-share 2", "valid_share must be between 0 and 1, got 2"),
+        (
+            "pretrain text-debug --corpus {tmp}/one.txt --valid-share 2",
+            "valid_share must be above 0 and below 1, got 2",
+        ),
         ("pretrain text-smal --corpus x", "Did you mean 'text-small'?"),
         ("pretrain text-debug --corpsu x", "Did you mean '--corpus'?"),
         ("pretrain", "name a preset, as in: dynalang pretrain text-small"),

@@ -164,7 +164,7 @@ def test_a_fine_tuned_run_trains_and_never_loads_the_pretrained_weights_again(re
         config = replace(folder.load(), pretrained=tmp_path / "gone")  # what isn't there can't be loaded
         resumed = Trainer(config, folder, newest(tmp_path / "run"), Face(), StopRequest(), stack)
         state = resumed.agent.state_dict()
-        assert all(torch.equal(state[name], saved[name]) for name in saved)
+        assert all(torch.equal(state[name], saved[name]) for name in state)
     assert not (tmp_path / "run" / "pretrained.json").exists()
     read_weights = newest(read).tensors["world_model/dynamics.prior_net.1.weight"]
     assert not torch.equal(state["world_model/dynamics.prior_net.1.weight"], read_weights)
@@ -210,7 +210,7 @@ def test_one_update_learns_from_experience_and_from_text(tmp_path: Path, joint: 
             behavior=replace(config.behavior, replay_value=0.0),
         )
     text = replace(config.text, corpus=(sentences(tmp_path / "corpus.txt"),))
-    train(replace(config, text=text, text_ratio=0.5))
+    train(replace(config, text=text, text_ratio=0.5, most_unknown=0.6))
     train(replace(config, run_dir=tmp_path / "deaf"))
     rows = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "train/text/token" in row]
     assert rows
@@ -221,7 +221,7 @@ def test_one_update_learns_from_experience_and_from_text(tmp_path: Path, joint: 
     assert not torch.equal(ours.tensors[name], deaf.tensors[name])
     streams = ours.tensors["beside/deter"].shape[0]
     assert streams == 2  # half as many windows as of experience
-    train(replace(config, text=text, text_ratio=0.5, steps=240), resume=True)
+    train(replace(config, text=text, text_ratio=0.5, most_unknown=0.6, steps=240), resume=True)
     assert newest(tmp_path / "run").state["text"] != ours.state["text"]
 
 
@@ -229,7 +229,7 @@ def test_text_teaches_what_experience_never_says(tmp_path: Path) -> None:
     """Experience is silent here, yet the text beside it is predicted better and better."""
     config = settings(tmp_path / "run", env=replace(WORLD, language="none"), steps=500, log_every=0.2)
     text = replace(config.text, corpus=(sentences(tmp_path / "corpus.txt"),))
-    train(replace(config, text=text, text_ratio=2.0, optimizer=replace(config.optimizer, lr=1e-2)))
+    train(replace(config, text=text, text_ratio=2.0, most_unknown=0.6, optimizer=replace(config.optimizer, lr=1e-2)))
     rows = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "train/text/token" in row]
     assert rows[-1]["train/text/token"] < 0.7 * rows[0]["train/text/token"]
 
