@@ -8,6 +8,7 @@ from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.console import Face
 from dynalang_py.run.folder import RunFolder
+from dynalang_py.text.tokens import PARTS
 
 OPTIMIZER = "optimizer/"
 """How the names of tensors begin that only learning needs."""
@@ -31,7 +32,7 @@ def slim(folder: RunFolder) -> int:
             ("what optimisers remember", _without_optimizers(newest)),
             ("older checkpoints", _delete(_older(folder, newest.path))),
             ("replay", _delete(_of(folder.replay, "*.raw", "counters.check", "meta.json", "meta.json.new"))),
-            ("encoded text", _delete(_of(folder.tokens, "*/meta.json", "*/*.npy", "*/ids.raw"))),
+            ("encoded text", _delete(_encoded(folder.tokens))),
         ):
             rows.append((what, freed))
     total = sum(freed for _, freed in rows)
@@ -58,6 +59,12 @@ def _older(folder: RunFolder, newest: Path) -> Iterator[Path]:
     yield from (path for path in checkpoints.find(folder.checkpoints) if path != newest)
     yield from _of(folder.checkpoints, "step-*.damaged*")
     yield from checkpoints.find(folder.path / "best")
+
+
+def _encoded(tokens: Path) -> Iterator[Path]:
+    for folder in tokens.glob("[0-9a-f]" * 16):
+        if not folder.is_symlink():  # what it leads to may be anybody's
+            yield from _of(folder, "meta.json", *PARTS, "starts.npy", "characters.npy")
 
 
 def _of(folder: Path, *patterns: str) -> Iterator[Path]:

@@ -8,6 +8,7 @@ import pytest
 from dynalang_py import cli
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.folder import RunFolder
+from dynalang_py.run.slim import _encoded
 
 from .runs import saved_steps
 
@@ -41,6 +42,19 @@ def test_it_can_be_evaluated_and_even_goes_on(
     assert "the replay of this run is not here" in said
     assert "this run was slimmed" in said
     assert saved_steps(run) == 640
+
+
+def test_encoded_text_goes_and_what_a_link_leads_to_stays(tmp_path: Path) -> None:
+    names = ["meta.json", "ids.raw", "starts.raw", "characters.raw"]
+    for folder in ("elsewhere", "tokens/0123456789abcdef", "tokens/mine"):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / folder / name).touch()
+    (tmp_path / "tokens" / "fedcba9876543210").symlink_to(tmp_path / "elsewhere")
+    gone = list(_encoded(tmp_path / "tokens"))
+    assert {path.parent.name for path in gone} == {"0123456789abcdef"}
+    assert sorted(path.name for path in gone) == sorted(names)
+    assert gone[0].name == "meta.json"
 
 
 def test_what_is_no_run_is_in_use_or_has_no_checkpoint_stays_as_it_is(
