@@ -15,7 +15,7 @@ from dynalang_py.envs.contract import require
 from dynalang_py.envs.vln.gltf_file import COMPRESSED, GltfFile, Item, Numbers, called
 from dynalang_py.envs.vln.gltf_look import GLOSSINESS, READABLE, TRANSFORM, Looks
 from dynalang_py.envs.vln.parts import Part
-from dynalang_py.errors import UserError
+from dynalang_py.errors import UserError, shown
 
 DRACO = "KHR_draco_mesh_compression"
 INSTANCES = "EXT_mesh_gpu_instancing"
@@ -69,15 +69,14 @@ def _parts(file: GltfFile) -> Iterator[Part]:
     drawn: dict[int, list[Part]] = {}
     places = 0
     for node, matrix in _placed(file):
-        index = node.integer("mesh")
-        if index not in drawn:
-            mesh = node.other("meshes", "mesh")
-            primitives = enumerate(mesh.list("primitives"))
-            drawn[index] = [_part(Item(file, f"{mesh.name}'s primitive {i}", one), looks) for i, one in primitives]
-        standing = _instances(node, matrix)
-        places += len(standing) * len(drawn[index])
+        mesh, index = node.other("meshes", "mesh"), node.integer("mesh")
+        primitives, standing = mesh.list("primitives"), _instances(node, matrix)
+        places += len(standing) * len(primitives)
         if places > MOST_PLACES:
             raise file.wrong(f"its meshes stand in more than {MOST_PLACES:,} places")
+        if index not in drawn:
+            named = [Item(file, f"{mesh.name}'s primitive {i}", primitive) for i, primitive in enumerate(primitives)]
+            drawn[index] = [_part(primitive, looks) for primitive in named]
         for part in drawn[index]:
             for place in standing:
                 yield replace(part, matrix=place[:3])
@@ -93,7 +92,7 @@ def _placed(file: GltfFile) -> Iterator[tuple[Item, NDArray[np.float64]]]:
     while waiting:
         index, above, asker = waiting.pop()
         if type(index) is not int:
-            raise asker.wrong(f"points to nodes {index!r}")
+            raise asker.wrong(f"points to nodes {shown(index)}")
         node = file.item("nodes", index, asker)
         if index in seen:
             raise node.wrong("hangs below itself, or below two others")
@@ -152,6 +151,8 @@ def _instances(node: Item, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(counts) != 1:
         raise attributes.wrong(f"has {len(counts)} counts of instances")
     (count,) = counts
+    if count > MOST_PLACES:
+        raise attributes.wrong(f"stands in {count:,} places; {MOST_PLACES:,} are allowed")
     moves, turns, sizes = (found.get(name, np.tile(rest, (count, 1))) for name, rest in rests.items())
     return _times(matrix, _placing(moves, turns, sizes, attributes), attributes)
 
@@ -252,7 +253,7 @@ def _fractions(rows: Numbers, normalized: bool) -> Numbers:
     """Whole numbers that stand for fractions as those fractions; all else as it is."""
     if not normalized or rows.dtype.kind == "f":
         return rows
-    return np.maximum(rows / np.iinfo(rows.dtype).max, -1)
+    return np.maximum(rows / np.float32(np.iinfo(rows.dtype).max), -1)
 
 
 def _unpacked(primitive: Item, attributes: Item) -> dict[str, Numbers]:

@@ -22,8 +22,10 @@ from dynalang_py.reading import MOST_BYTES, is_finite, open_file, parse_json, re
 
 MOST_VALUES = 1 << 23
 """In the JSON: each takes some hundred bytes of memory."""
-MOST_ROWS = 1 << 26
-"""Of one accessor; those without a buffer promise rows that no file has to hold."""
+MOST_ROWS = 3 << 23
+"""Of one accessor."""
+MOST_ZEROS = 1 << 20
+"""Rows of an accessor without a buffer: no file has to hold them."""
 KINDS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 """Component types."""
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -180,6 +182,8 @@ class GltfFile:
             offset = accessor.integer("byteOffset", 0)
             found = self._rows(accessor.other("bufferViews", "bufferView"), offset, kind, width, rows, accessor)
         else:
+            if rows > MOST_ZEROS:
+                raise accessor.wrong(f"promises {rows:,} rows without a bufferView; {MOST_ZEROS:,} are allowed")
             found = np.zeros((rows, width), kind)
         if sparse := accessor.child("sparse"):
             found = self._patched(found, sparse)

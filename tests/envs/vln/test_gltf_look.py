@@ -273,6 +273,11 @@ DAMAGES = [
     ("meshes.0.primitives.0.material", 4, "points to materials 4"),
     ("accessors.0.count", 5, "accessor 0 ends at byte 60 of bufferView 0, which has 48"),
     ("accessors.0.count", 10**9, "accessor 0 promises 1,000,000,000 rows"),
+    (
+        "accessors.0",
+        {"componentType": 5126, "type": "VEC3", "count": 2**21},
+        "accessor 0 promises 2,097,152 rows without",
+    ),
     ("accessors.0.count", 3, r"mesh 0's primitive 0 points to corner 3 of 3"),
     ("accessors.0.componentType", 5124, "accessor 0 has componentType 5124"),
     ("accessors.0.componentType", 5125, "accessor 0 holds uint32 x 3 for POSITION"),
