@@ -24,6 +24,7 @@ from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.loop import Loop
 from dynalang_py.run.machine import threads
 from dynalang_py.run.signals import StopRequest
+from dynalang_py.run.slim import SLIMMED, slimmed
 from dynalang_py.run.state import check_reading
 from dynalang_py.text import baselines
 from dynalang_py.text.config import FREE_TO_RESUME, PretrainConfig
@@ -142,6 +143,8 @@ class Pretrainer(Loop):
                 self.reader.load_state_dict(checkpoint.tensors)
                 self.windows.load_state(checkpoint.state["windows"])
             checkpoints.forget_after(self.best_folder, counters.updates)
+            if slimmed(checkpoint):
+                self.face.say(SLIMMED)
         if not list(folder.path.glob("tokenizer.*")):
             identity.keep(folder, config)
         self.stop = stack.enter_context(StopRequest())

@@ -13,6 +13,14 @@ from dynalang_py.text.tokens import PARTS
 OPTIMIZER = "optimizer/"
 """How the names of tensors begin that only learning needs."""
 
+SLIMMED = "dynalang: this run was slimmed: what its optimiser remembered is gone; it begins afresh"
+
+
+def slimmed(checkpoint: checkpoints.Checkpoint) -> bool:
+    """Whether learning goes on from here without what its optimiser remembered."""
+    learned = int(checkpoint.tensors["updates"]) > 0
+    return learned and not any(name.startswith(OPTIMIZER) for name in checkpoint.tensors)
+
 
 def slim(folder: RunFolder) -> int:
     """Free what is not needed to evaluate a run or to show it; say what that was, and return the bytes.

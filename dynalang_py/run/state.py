@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from dynalang_py import config as configs
+from dynalang_py.config import Config
 from dynalang_py.errors import UserError
 from dynalang_py.reading import is_finite
+from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.counters import Counters, ReadingCounters
 
 Kind = Callable[[Any], bool]
@@ -136,3 +138,14 @@ def _generator(value: Any) -> bool:
     except Exception:  # whatever numpy makes of it
         return False
     return True
+
+
+def check_same(checkpoint: Checkpoint, config: Config) -> None:
+    """Raise UserError if the checkpoint belongs to settings that learn otherwise than `config` does."""
+    try:
+        old = configs.from_dict(checkpoint.state["config"])
+    except (UserError, KeyError) as error:
+        raise UserError(f"{checkpoint.path} was made by other settings: {error}") from error
+    difference = configs.first_difference(old, config)
+    if difference:
+        raise UserError(f"{checkpoint.path} was made by other settings: {difference}")

@@ -1,7 +1,6 @@
 """Training: live, remember, learn, and be evaluated now and then."""
 
 import json
-import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,11 +18,11 @@ from dynalang_py.config import Config
 from dynalang_py.contract import StepSpec
 from dynalang_py.errors import UserError, command
 from dynalang_py.run import checkpoint as checkpoints
-from dynalang_py.run import identity
-from dynalang_py.run.build import build_agent, build_replay, computes
+from dynalang_py.run import identity, telling
+from dynalang_py.run.build import build_agent, build_replay
 from dynalang_py.run.checkpoint import Checkpoint
 from dynalang_py.run.compiling import compiling
-from dynalang_py.run.console import Face, duration
+from dynalang_py.run.console import Face
 from dynalang_py.run.counters import Counters
 from dynalang_py.run.driver import Driver, GreedyPolicy, GuidedPolicy, RandomPolicy
 from dynalang_py.run.episodes import Episode, means
@@ -32,10 +31,9 @@ from dynalang_py.run.folder import RunFolder
 from dynalang_py.run.gallery import Gallery
 from dynalang_py.run.limits import refuse_without_update
 from dynalang_py.run.loop import Loop
-from dynalang_py.run.machine import threads
 from dynalang_py.run.pretrained import begin_with
 from dynalang_py.run.signals import StopRequest
-from dynalang_py.run.state import check_training
+from dynalang_py.run.state import check_same, check_training
 from dynalang_py.text.mixing import Beside, world_tokenizer
 from dynalang_py.text.tokens import tokenise
 
@@ -65,7 +63,7 @@ def train(config: Config, *, resume: bool = False) -> None:
             face.say(f"Loading {config.run_dir} ...")
         checkpoint = checkpoints.load(folder.checkpoints, partial(check_training, envs=config.envs)) if resume else None
         if checkpoint:
-            _check_same(checkpoint, config)
+            check_same(checkpoint, config)
             for notice in checkpoint.damaged.values():
                 face.say(f"dynalang: {notice}; going back to {checkpoint.path}")
             checkpoints.set_aside(checkpoint)
@@ -121,7 +119,9 @@ class Trainer(Loop):
                 if self.beside:
                     self._same_text(checkpoint)
                     self.beside.load(checkpoint.tensors, checkpoint.state["text"], self.agent.device)
-                self._recall(checkpoint)
+                replay = checkpoint.state["replay"]
+                self.replay.rewind(replay.get("heads") or self.replay.state()["heads"])
+                self.replay.load_state(replay)
                 self.random.rng.bit_generator.state = checkpoint.state["random"]
         else:
             self.replay.rewind([0] * config.envs)  # what a run without a checkpoint has lived, it lives again
@@ -151,6 +151,8 @@ class Trainer(Loop):
         self.baseline: Summary = {}  # of the random policy
         if checkpoint and here:
             self._go_on(checkpoint.tensors, here)
+        if checkpoint:
+            telling.admit(self, checkpoint)
         identity.keep(folder, config.env, vector.vocabulary)
         self.begin(checkpoint)
         self.gallery = Gallery(folder, self.logger, vector.vocabulary)
@@ -164,33 +166,15 @@ class Trainer(Loop):
                 " lie elsewhere"
             )
 
-    def _recall(self, checkpoint: Checkpoint) -> None:
-        """Take up the replay where the checkpoint left it."""
-        state = checkpoint.state["replay"]
-        if "heads" in state:
-            self.replay.rewind(state["heads"])
-        self.replay.load_state(state)
-        if not len(self.replay) and self.counters.steps:
-            self.face.say("dynalang: the replay of this run is not here; it goes on with an empty one")
-        if self.counters.updates and not any(name.startswith("optimizer/") for name in checkpoint.tensors):
-            self.face.say("dynalang: this run was slimmed: what its optimiser remembered is gone; it begins afresh")
-
     def _go_on(self, tensors: Mapping[str, Tensor], here: Mapping[str, Any]) -> None:
         """Act and tell as if the run had never been interrupted. here: `_here` of then."""
         self.ended, self.recent = list(here["ended"]), deque(here["recent"], maxlen=RECENT)
-        acting = {name: value for name, value in tensors.items() if name.startswith(ACTING)}
-        memory = {name.removeprefix(ACTING): value for name, value in acting.items()}
+        memory = {name.removeprefix(ACTING): value for name, value in tensors.items() if name.startswith(ACTING)}
         if here["policy"] is not None:
             self.driver.act_by((self.beginner, self.actor)[here["policy"]], memory, self.agent.device)
         for policy, state in zip((self.beginner, self.actor), here["guided"], strict=True):
             if isinstance(policy, GuidedPolicy) and state:
                 policy.load_state(state)
-        lost = np.flatnonzero(~self.driver.back).tolist()
-        if lost and len(self.replay):
-            self.face.say(
-                f"dynalang: {len(lost)} of {len(self.driver.back)} worlds did not come back to where they were by their"
-                " seeds and actions; they begin new episodes, and the run goes on otherwise than it would have"
-            )
 
     def _here(self) -> dict[str, Any]:
         """Where acting and telling stand, as plain JSON values."""
@@ -228,7 +212,7 @@ class Trainer(Loop):
         )
 
     def run(self) -> None:
-        self._introduce()
+        telling.introduce(self)
         self.baseline = self._baseline()
         where = "step {:,}"
         try:
@@ -246,7 +230,7 @@ class Trainer(Loop):
             again = command("dynalang", "train", "--resume", path)
             self.face.say(f"Stopped at {where.format(self.counters.steps)}. Go on with: {again}")
         else:
-            self._conclude()
+            telling.conclude(self)
 
     @property
     def at(self) -> int:
@@ -407,75 +391,7 @@ class Trainer(Loop):
             parts.append(f"success {recent['success']:.0%}")
         return parts
 
-    def _introduce(self) -> None:
-        """Say what is about to run."""
-        config = self.config
-        agent = configs.resolve_device(config.device)
-        precision = configs.resolve_precision(config.precision, agent)
-        parts = self.agent.parameter_table()
-        rows = [(f"parameters: {name}", f"{count:,}") for name, count in parts.items()]
-        rows += [
-            (
-                "replay",
-                f"{self.replay.room.bytes / 1e9:.3g} GB on disk, {self.replay.gigabytes:.3g} when full;"
-                f" {len(self.replay):,} steps held",
-            ),
-            ("updates per environment step", f"{config.updates_per_step:.4g}"),
-            ("environments", f"{config.envs} x {config.env.task}" + (", a process each" if config.processes else "")),
-            *([("unknown words, world", str(self.told))] if self.told.words else []),
-            *([("unknown words, text", str(self.read))] if self.beside else []),
-            ("device", computes(agent, precision, compiled=config.compile)),
-            ("threads", threads()),
-            ("folder", str(self.folder.path)),
-        ]
-        to_come = self.replay.nbytes * min(1, config.steps / config.replay.capacity) - self.replay.room.bytes
-        free = shutil.disk_usage(self.folder.path).free
-        if to_come > free:
-            self.face.say(
-                f"dynalang: the replay will grow by {to_come / 1e9:.3g} GB, and only {free / 1e9:.3g} GB are free; once"
-                " the disk is full the run is saved and ends. A new run with a lower --replay.capacity takes less"
-            )
-        begun = f"Going on at step {self.counters.steps:,}"
-        self.face.table("Training" if self.counters.sessions == 1 else begun, rows)
-
-    def _conclude(self) -> None:
-        """Say what came of it and where it lies."""
-        path = self.folder.path
-        if not self.counters.updates:
-            self.face.say(
-                f"Not one update was made: the run's limits were reached before prefill ({self.config.prefill:,} steps)"
-                " was over; the agent is as it began."
-            )
-        columns = {"agent": self.summary} | ({"random policy": self.baseline} if self.baseline else {})
-        self.face.results(f"{self.config.eval_episodes} evaluation episodes, mean and 95 % interval", columns)
-        drawn = sorted(self.folder.pictures.glob("*.*"))
-        more = ["--steps", 2 * self.counters.steps]
-        more += ["--minutes", f"{2 * self.config.minutes:g}"] if self.config.minutes else []
-        self.face.table(
-            f"Finished: {self.counters.steps:,} steps, {self.counters.episodes:,} episodes,"
-            f" {duration(self.counters.seconds)} of training",
-            [
-                ("TensorBoard", command("tensorboard", "--logdir", path)),
-                ("metrics", str(self.folder.metrics)),
-                *((picture.stem.replace("_", " "), str(picture)) for picture in drawn),
-                ("checkpoint", str(checkpoints.find(self.folder.checkpoints)[0])),
-                ("evaluate", command("dynalang", "eval", path)),
-                ("go on", command("dynalang", "train", "--resume", path, *more)),
-            ],
-        )
-
 
 def _world_seed(seed: int, session: int) -> int:
     """Seed of the worlds' episodes: another one where a run can't go on in its own, or it would see its first again."""
     return int(np.random.SeedSequence([seed, session]).generate_state(1)[0] >> 1)
-
-
-def _check_same(checkpoint: Checkpoint, config: Config) -> None:
-    """Raise UserError if the checkpoint belongs to settings that learn otherwise than `config` does."""
-    try:
-        old = configs.from_dict(checkpoint.state["config"])
-    except (UserError, KeyError) as error:
-        raise UserError(f"{checkpoint.path} was made by other settings: {error}") from error
-    difference = configs.first_difference(old, config)
-    if difference:
-        raise UserError(f"{checkpoint.path} was made by other settings: {difference}")
