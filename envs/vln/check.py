@@ -72,13 +72,12 @@ def inspect(
 
     Raises UserError if there are no episodes below `data`.
     """
-    tokenizer = tokenizer or load("houses")
     data = Path(data).expanduser()
     names = splits(data)
     if not names:
         episode_path(data, "train")  # tells what is missing
     seen: dict[Path, str] = {}  # splits share scenes
-    found = tuple(_split(data, scenes, name, tokenizer, seen, progress) for name in names)
+    found = tuple(_split(data, scenes, name, seen, progress, tokenizer) for name in names)
     return Report(splits=found, simulators={name: _without(name) for name in get_args(SimulatorName)})
 
 
@@ -99,9 +98,9 @@ def _split(
     data: Path,
     scenes: Path | None,
     name: str,
-    tokenizer: Tokenizer,
     seen: dict[Path, str] | None = None,
     progress: Progress | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Split:
     """seen: what is wrong with scenes that have been looked at, to be added to."""
     seen = {} if seen is None else seen
@@ -126,7 +125,7 @@ def _split(
         path=path,
         episodes=len(episodes),
         scenes=len(wanted),
-        words=measure(tokenizer, (episode.instruction.text for episode in episodes)),
+        words=measure(tokenizer or load("houses"), (episode.instruction.text for episode in episodes)),
         has_words=file.vocabulary is not None,
         missing=tuple(scene for scene, place in places.items() if place is None),
         unreadable=tuple(seen[place] for place in there if seen[place]),
