@@ -36,14 +36,14 @@ def statements(content: bytes) -> Iterator[Statement]:
     text = io.TextIOWrapper(io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")), "utf-8", "surrogateescape")
     lines = enumerate(text, 1)
     for number, line in lines:
-        if line.lstrip().startswith("#"):
+        words = line.split(None, 1)
+        if not words or words[0].startswith("#"):
             continue
-        whole = line
-        while whole.endswith("\\\n"):
-            whole = whole[:-2] + " " + next(lines, (0, ""))[1]
-        word, _, rest = whole.strip().replace("\t", " ").partition(" ")
-        if word:
-            yield Statement(number, word, rest.strip())
+        while line.endswith("\\\n"):
+            line = line[:-2] + " " + next(lines, (0, ""))[1]
+            words = line.split(None, 1)
+        if words:
+            yield Statement(number, words[0], words[1].rstrip() if len(words) > 1 else "")
 
 
 @dataclass(frozen=True, kw_only=True)

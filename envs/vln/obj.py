@@ -29,7 +29,9 @@ FARTHEST = {"v": 1e9, "vt": 1e6}
 
 
 MOST = 1 << 31
-"""More than a file may have of anything."""
+"""More than a file has of anything."""
+NONE = MOST + 1
+"""The texture coordinate of a corner that has none."""
 
 
 def read_obj(path: Path) -> list[Part]:
@@ -60,7 +62,8 @@ class ObjFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places, self._colors, self._spots = array("d"), array("d"), array("d")
-        self._corners, self._counts, self._lines, self._looks = array("q"), array("q"), array("q"), array("q")
+        self._corner_places, self._corner_spots = array("q"), array("q")  # counted from 1
+        self._counts, self._lines, self._looks = array("q"), array("q"), array("q")
         self._named: dict[str, tuple[int, int]] = {"": (0, 0)}  # material → its number, the line where it first stands
         self._libraries: list[Statement] = []
         self._read: dict[str, Library] = {}
@@ -135,7 +138,7 @@ class ObjFile:
 
     def _numbers(self, statement: Statement, least: int, most: int) -> list[float]:
         try:
-            values = [float(value) for value in statement.rest.partition("#")[0].split()]
+            values = list(map(float, _values(statement)))
             limit = FARTHEST[statement.word]
             fits = least <= len(values) <= most and all(-limit < value < limit for value in values)
         except ValueError:
@@ -146,26 +149,32 @@ class ObjFile:
         return values
 
     def _face(self, statement: Statement, look: int) -> None:
-        indices, places, spots = list[int](), len(self._places) // 3, len(self._spots) // 2
-        for corner in statement.rest.partition("#")[0].split():
-            place, spot, *_ = (*corner.split("/", 2), "")
-            try:
-                v, t = int(place), int(spot or 0)
-            except ValueError:
-                v = 0
-            if v == 0 or not (-places <= v < MOST and -spots <= t < MOST) or (spot and t == 0):
-                raise self.wrong(statement.line, f"{shown(corner)} names no corner")
-            indices += (v - 1 if v > 0 else places + v, t - 1 if t >= 0 else spots + t)
-        if len(indices) < 6:
+        corners = _values(statement)
+        try:
+            if "/" in statement.rest:
+                both = [(*corner.split("/", 2), "")[:2] for corner in corners]
+                places, spots = [int(place) for place, _ in both], [int(spot or NONE) for _, spot in both]
+            else:
+                places, spots = list(map(int, corners)), [NONE] * len(corners)
+        except ValueError:
+            raise self.wrong(statement.line, f"{shown(statement.rest)} names no corners") from None
+        if len(corners) < 3:
             return  # a line or a point, which shows nothing
-        self._corners.extend(indices)
-        self._counts.append(len(indices) // 2)
+        if min(places) < 1 or min(spots) < 1:  # counted backwards from here
+            places = [place + len(self._places) // 3 + 1 if place < 0 else place for place in places]
+            spots = [spot + len(self._spots) // 2 + 1 if spot < 0 else spot for spot in spots]
+        if min(places) < 1 or min(spots) < 1 or max(places) > MOST or max(spots) > NONE:
+            raise self.wrong(statement.line, f"{shown(statement.rest)} names corners that there are not")
+        self._corner_places.extend(places)
+        self._corner_spots.extend(spots)
+        self._counts.append(len(corners))
         self._lines.append(statement.line)
         self._looks.append(look)
 
     def _triangles(self, places: NDArray[np.float64], spots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(F, 3, 2) places and spots (−1: none) of the corners of triangles, and (F,) numbers of their materials."""
-        corners = np.array(self._corners, np.int64).reshape(-1, 2)
+        corners = np.stack([np.array(self._corner_places, np.int64), np.array(self._corner_spots, np.int64)], 1) - 1
+        corners[corners[:, 1] == NONE - 1, 1] = -1
         counts, lines = np.array(self._counts, np.int64), np.array(self._lines, np.int64)
         beyond = np.flatnonzero((corners >= [len(places), spots]).any(1))
         if len(beyond):
@@ -205,6 +214,10 @@ class ObjFile:
             return Material()
         why = f"there is no file {missing[0]}" if missing else "none of its material libraries has it"
         raise self.wrong(line, f"the material {shown(name)} is missing: {why}")
+
+
+def _values(statement: Statement) -> list[str]:
+    return statement.rest.partition("#")[0].split() if "#" in statement.rest else statement.rest.split()
 
 
 def _content(path: Path) -> bytes:
