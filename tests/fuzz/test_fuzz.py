@@ -1,8 +1,23 @@
-"""What the script would say of an input that went wrong."""
+"""A hundred fuzzed inputs, others each time; and what the script would say of one that went wrong."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from .forks import Ending
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_hundred_inputs_end_well() -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    words = [sys.executable, "-m", "tests.fuzz", "--inputs", "100", "--seed", str(seed)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    print(done.stdout)
+    assert done.returncode == 0, f"seed {seed}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.parametrize(
@@ -11,6 +26,7 @@ from .forks import Ending
         ({}, "ran"),
         ({"code": 2, "err": "dynalang: there is no verb 'x'\n"}, "refused"),
         ({"code": 2, "err": "usage: x"}, "EXIT 2"),
+        ({"code": 2, "err": "UserWarning: x\ndynalang: there is no verb 'x'\n"}, "EXIT 2"),
         ({"code": 1, "err": "Traceback (most recent call last):\n ...\nKeyError: 'x'\n"}, "TRACEBACK"),
         ({"err": "Traceback (most recent call last):\n  of a thread"}, "TRACEBACK"),
         ({"code": -11}, "EXIT -11"),
