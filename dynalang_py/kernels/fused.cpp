@@ -31,8 +31,9 @@ struct Block {
 template <typename Body>
 void in_threads(int64_t count, int threads, Body body) {
     auto work = [&](int64_t part, int64_t parts) {
+        Body own = body;  // which no store through a pointer can change
         int64_t end = count * (part + 1) / parts;
-        for (int64_t i = count * part / parts; i < end; i++) body(i);
+        for (int64_t i = count * part / parts; i < end; i++) own(i);
     };
 #ifdef THREADS
     using Work = decltype(work);
@@ -59,7 +60,7 @@ template <bool centred, typename T>
 void norm_silu(const T* x, const float* scale, const float* offset, T* y, float* stats, int64_t rows, int64_t width,
                int64_t doubling, float epsilon, int threads) {
     int64_t group = together(width);
-    in_threads((rows + group - 1) / group, threads, [&](int64_t part) {
+    in_threads((rows + group - 1) / group, threads, [=](int64_t part) {
         int64_t start = part * group, end = smaller(start + group, rows);
         for (int64_t row = start; row < end; row++) {
             const T* in = x + row * width;
@@ -95,7 +96,7 @@ void norm_silu(const T* x, const float* scale, const float* offset, T* y, float*
 template <bool centred, typename T>
 void norm_silu_back(const T* x, const float* scale, const float* offset, const float* stats, const T* slope, T* out,
                     float* sums, int64_t rows, int64_t width, int64_t doubling, int threads) {
-    in_threads(threads, threads, [&](int64_t thread) {
+    in_threads(threads, threads, [=](int64_t thread) {
         float* total = sums + 5 * width * thread;
         float *scales = total + 2 * width, *offsets = scales + width, *inner = offsets + width;
         int64_t end = rows * (thread + 1) / threads;
@@ -134,7 +135,7 @@ void norm_silu_back(const T* x, const float* scale, const float* offset, const f
 // gates: (rows, 3, width), reset, candidate, update; what was: (rows, width).
 template <typename T>
 void gru(const T* gates, const T* before, T* after, int64_t rows, int64_t width, int threads) {
-    in_threads(rows, threads, [&](int64_t row) {
+    in_threads(rows, threads, [=](int64_t row) {
         const T *reset = gates + 3 * row * width, *candidate = reset + width, *update = candidate + width;
         const T* old = before + row * width;
         T* out = after + row * width;
@@ -149,7 +150,7 @@ void gru(const T* gates, const T* before, T* after, int64_t rows, int64_t width,
 template <typename T>
 void gru_back(const T* gates, const T* before, const T* slope, T* gates_back, T* before_back, int64_t rows,
               int64_t width, int threads) {
-    in_threads(rows, threads, [&](int64_t row) {
+    in_threads(rows, threads, [=](int64_t row) {
         int64_t first = 3 * row * width;
         const T *reset = gates + first, *candidate = reset + width, *update = candidate + width;
         T *reset_back = gates_back + first, *candidate_back = reset_back + width, *update_back = candidate_back + width;
@@ -172,7 +173,7 @@ constexpr int64_t MOST_CLASSES = 1024;  // fused.py sends no more
 // One-hot draws from softmax(logits), a share of it uniform, by inverting the cumulative distribution.
 template <typename T>
 void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t classes, float share, int threads) {
-    in_threads(rows, threads, [&](int64_t row) {
+    in_threads(rows, threads, [=](int64_t row) {
         const T* in = logits + row * classes;
         Floats until[MOST_CLASSES / LANES], top = Floats{} - INFINITY;  // first the logits, then sums of powers
         each(classes, [&](int64_t i, auto left) {
@@ -202,7 +203,7 @@ void draw(const T* logits, const float* noise, T* sample, int64_t rows, int64_t 
 // A row is (width, 2, 2, channels), phases of two rows of pixels, or (2, width, 2, channels), those rows themselves.
 template <typename Unit>
 void interleave(const Unit* x, Unit* y, int64_t rows, int64_t width, int64_t pair, bool back, int threads) {
-    in_threads(rows, threads, [&](int64_t row) {
+    in_threads(rows, threads, [=](int64_t row) {
         const Unit* in = x + 2 * row * width * pair;
         Unit* out = y + 2 * row * width * pair;
         for (int64_t phase = 0; phase < 2; phase++)
