@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dynalang_py.envs import langroom
 from dynalang_py.envs.langroom import LangRoom, LangRoomConfig
 
 pytest.importorskip("langroom")
@@ -109,3 +110,25 @@ def test_other_tasks_reward_the_echo(task: str, worth: float) -> None:
     env.reset(seed=0)
     best = max(env.step(np.array([0, token]))[1] for token in voice[1:])
     assert best == worth
+
+
+def test_words_of_one_step_stand_in_one_line() -> None:
+    """Whatever was silent at the steps before: three columns, of which each has a line for every step."""
+    page = [("what", "", ""), ("", "rug", "-0.01"), ("is", "ball", "1")]
+    picture = langroom._draw(np.zeros((64, 64, 3), np.uint8), page).astype(int)
+    height = langroom.SIDE // (langroom.ROWS + 1)
+    for line, row in enumerate(page, 1):
+        for column, word in enumerate(row):
+            left = langroom.SIDE + column * langroom.WIDTH
+            cell = picture[line * height : (line + 1) * height, left : left + langroom.WIDTH]
+            assert (cell.max() > 150) == bool(word)
+
+
+def test_an_episode_is_drawn_page_by_page() -> None:
+    env = LangRoom(LangRoomConfig(), "rgb_array")
+    env.reset(seed=0)
+    pages = [len(env._page)]
+    for _ in range(2 * langroom.ROWS):
+        env.step(np.array([0, 0]))
+        pages.append(len(env._page))
+    assert pages == [*range(1, langroom.ROWS + 1)] * 2 + [1]
