@@ -50,9 +50,13 @@ def introduce(run: "Trainer") -> None:
 
 def admit(run: "Trainer", checkpoint: Checkpoint) -> None:
     """Say where a run that goes on can't go on as if it had never stopped."""
-    back = run.driver.back
+    back, here = run.driver.back, run.replay.state()["heads"]
+    heads = checkpoint.state["replay"].get("heads") or here
+    missing = sum(max(0, known - found) for known, found in zip(heads, here, strict=True))
     if not len(run.replay) and run.counters.steps:
         run.face.say("dynalang: the replay of this run is not here; it goes on with an empty one")
+    elif missing:
+        run.face.say(f"dynalang: the replay lacks {missing:,} steps that the checkpoint knows; is it an older copy?")
     elif lost := int((~back).sum()):
         run.face.say(
             f"dynalang: {lost} of {len(back)} worlds did not come back to where they were by their seeds and actions;"

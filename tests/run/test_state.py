@@ -13,6 +13,7 @@ import torch
 
 from dynalang_py import cli
 from dynalang_py.errors import UserError
+from dynalang_py.replay_ends import Ends
 from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.state import check_reading, check_training
 from dynalang_py.text.tokens import Tokens
@@ -129,6 +130,19 @@ def test_ids_in_replay_that_there_are_none_of_are_told(
     path.write_bytes(content)
     assert cli.main(["train", "--resume", str(run), "--steps", "800"]) == 2
     assert f"dynalang: {path} is damaged" in capsys.readouterr().err
+
+
+def test_a_replay_that_is_older_than_its_checkpoint_is_told(
+    finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "debug"
+    shutil.copytree(finished[0], run, ignore=shutil.ignore_patterns("events", "pictures"))
+    meta = json.loads((run / "replay" / "meta.json").read_text())
+    ends = Ends(run / "replay", meta["streams"], meta["steps per stream"])
+    ends.head[:] -= 3
+    ends.write()
+    assert cli.main(["train", "--resume", str(run), "--steps", "604", "--eval-episodes", "1"]) == 0
+    assert f"the replay lacks {3 * meta['streams']} steps that the checkpoint knows" in capsys.readouterr().out
 
 
 def test_weights_that_do_not_fit_are_told_with_the_name_of_the_file(
