@@ -107,9 +107,13 @@ def measure(tokenizer: Tokenizer, texts: Iterable[str]) -> Coverage:
     """How much of some texts a tokenizer can say."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(_words(text.lower() if isinstance(tokenizer, Vocabulary) else text))
-    found = Coverage(words=counts.total())
-    for word, count in counts.items():
+        counts.update(WORD.findall(text.lower() if isinstance(tokenizer, Vocabulary) else text))
+    found = Coverage()
+    for part, count in counts.items():
+        word = part.strip(MARKS)
+        if not _has_more_than_marks(word):
+            continue
+        found.words += count
         match _lacks(tokenizer, word):  # type: ignore[arg-type]  # a Protocol may be hashable
             case "unknown":
                 found.unknown += count
@@ -118,10 +122,6 @@ def measure(tokenizer: Tokenizer, texts: Iterable[str]) -> Coverage:
                 found.spelt += count
                 found.lost[word] += count
     return found
-
-
-def _words(text: str) -> Iterable[str]:
-    return filter(_has_more_than_marks, (word.strip(MARKS) for word in WORD.findall(text)))
 
 
 def _has_more_than_marks(word: str) -> bool:

@@ -49,6 +49,8 @@ def train_tokenizer(corpus: Sequence[str], config: TrainTokenizerConfig) -> None
     out = user_path(config.out)
     if out.is_dir():
         raise UserError(f"--out is {out}, which is a folder; name a file in it, such as {out / 'tok.model'}")
+    if out.exists() and not out.is_file():
+        raise UserError(f"--out is {out}, which is a device, pipe or socket; name a file")
     face = Face()
     changed: Counter[str] = Counter()
     with Progress(face) as progress:

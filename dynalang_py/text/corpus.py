@@ -4,6 +4,7 @@ Needs the standard library alone, but for data sets.
 """
 
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,12 +50,13 @@ def documents(corpus: Sequence[str | Path], split: Documents = "lines") -> Itera
 def _found(path: Path) -> list[Path]:
     """The files that a path means."""
     path = user_path(path)
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
+    # os.path finds nothing where pathlib raises that it may not look.
+    if os.path.isdir(path):
+        found = sorted(file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and os.path.isfile(file))
         if not found:
             raise UserError(f"the folder {path} has no file that ends in {' or '.join(SUFFIXES)}")
         return found
-    if not path.exists():
+    if not os.path.exists(path):
         hint = "; the number of pieces is told by --vocab-size" if path.name.isdecimal() else ""
         raise UserError(
             f"there is no corpus {path}; name text files, folders of them, or {HUB}NAME for a data set{hint}"

@@ -105,6 +105,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str], command: str) -> None:
         (f"show go --tokenizer {'x' * 100_000}", "is too long: 4,096 characters are allowed"),
         (f"train {'x' * 100_000}", "is too long: 4,096 characters are allowed"),
         (f"train {{tmp}}/corpus.txt --out {'x' * 100_000}", "is too long: 4,096 characters are allowed"),
+        ("train {tmp}/corpus.txt --out /dev/null", "--out is /dev/null, which is a device"),
         ("train /dev/zero", "is a device, pipe or socket"),
         ("show \udcff", "has bytes that are no UTF-8"),
     ],
