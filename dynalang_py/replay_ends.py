@@ -30,17 +30,17 @@ class Ends:
         files.check_own(plain)
         files.check_own(checked)
         size = (2 + 2 * streams) * 8
-        known = checked.exists()
-        if not known:  # a new replay, or one of a version that kept one copy and no checksum
-            files.write(checked, bytes(size))
         for file, needed in ((plain, size - 16), (checked, size)):
-            if file.stat().st_size != needed:
+            if file.exists() and file.stat().st_size != needed:
                 raise self._damaged(file, f"it has {file.stat().st_size} bytes instead of {needed}")
+        if not checked.exists():  # a new replay, or one of a version that kept one copy and no checksum
+            only = plain.read_bytes()
+            files.write(checked, np.full(2, zlib.crc32(only), np.int64).tobytes() + only)
         self._first = np.asarray(np.memmap(plain, np.int64, "r+", shape=(2, streams)))
         rest = np.asarray(np.memmap(checked, np.int64, "r+", shape=(2 + 2 * streams,)))
         self._sums, self._second = rest[:2], rest[2:].reshape(2, streams)
         self._both[:] = self._first
-        if known and self._sums[0] != zlib.crc32(self._first.tobytes()):
+        if self._sums[0] != zlib.crc32(self._first.tobytes()):
             if self._sums[1] != zlib.crc32(self._second.tobytes()):
                 raise self._damaged(plain, "it does not match its checksum, nor does its copy")
             _log.warning("%s is damaged, or was cut off by a kill; going on with its copy", plain)

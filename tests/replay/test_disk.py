@@ -12,6 +12,7 @@ import pytest
 
 from dynalang_py.errors import UserError
 from dynalang_py.replay import Field, Replay, ReplayConfig
+from dynalang_py.replay_ends import Ends
 from dynalang_py.replay_room import STRETCH
 
 from .ring import FIELDS, fill, make, step
@@ -259,6 +260,19 @@ def test_ids_that_there_are_none_of_are_refused_where_they_are_held(tmp_path: Pa
     serials.tofile(tmp_path / "serial.raw")
     with pytest.raises(UserError, match=r"serial\.raw is damaged"):
         make(tmp_path).check_ids({"serial": 9})
+
+
+def test_a_kill_before_the_first_step_leaves_counters_that_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Ends) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ends, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path)
+    assert len(make(tmp_path)) == 0
 
 
 def test_counters_that_can_not_be_are_refused(tmp_path: Path) -> None:
