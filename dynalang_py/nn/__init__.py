@@ -7,3 +7,7 @@ Shape letters, the same in every file of the project:
     D deter width   S latents, K classes each (stoch is S×K one-hot)
     V vocabulary    N anything flattened      C channels
 """
+
+from dynalang_py.kernels import fused  # lay here before, and is still found here
+
+__all__ = ["fused"]
