@@ -109,10 +109,7 @@ def _dispatch(args: list[str]) -> None:
 
 def _presets(args: list[str]) -> None:
     if _asks_help(args):
-        print(
-            "usage: dynalang presets [NAME [--size SIZE]] [--json]\n\n"
-            "List the named experiments, or show one: its settings (in another size), and how large its agent is."
-        )
+        print(help.PRESETS)
         return
     from dynalang_py import presets
 
@@ -282,17 +279,7 @@ def _tokenizer(args: list[str]) -> None:
     if args and args[0] in deeds:
         deeds[args[0]](args[1:])
     elif _asks_help(args):
-        print(
-            "usage: dynalang tokenizer train CORPUS... [options]    learn the pieces of words from text files\n"
-            "       dynalang tokenizer show TEXT [options]          what a tokenizer makes of a text\n\n"
-            "A tokenizer turns text into ids, of which a world model reads one per step. It has some of its own:\n"
-            "english (pieces of words), bytes, t5, and the words of homegrid, babyai, langroom and houses.\n\n"
-            "  dynalang tokenizer train corpus.txt --out tok.model\n"
-            "  dynalang tokenizer train stories/ more.txt.gz           files, also gzipped, and folders of them\n"
-            '  dynalang tokenizer show "go to the blue sofa"           by english, which ships with dynalang\n'
-            '  dynalang tokenizer show "go to the blue sofa" --tokenizer tok.model\n\n'
-            "dynalang tokenizer train --help and dynalang tokenizer show --help list the options."
-        )
+        print(help.TOKENIZER)
     else:
         given = f"; there is no {args[0]!r}.{nearest(args[0], deeds)}" if args else ""
         raise UserError(f"dynalang tokenizer can train and show, as in: dynalang tokenizer train corpus.txt{given}")
@@ -328,11 +315,7 @@ def _houses(args: list[str]) -> None:
 
 def _vln(args: list[str]) -> None:
     if _asks_help(args):
-        print(
-            "usage: dynalang vln check DATA [--scenes DIR] [--tokenizer NAME] [--json]\n\n"
-            "Tell which episodes below DATA can be walked: their splits, scenes, ground truth, and the simulators;\n"
-            "and how many of their words a tokenizer can't say (houses, unless another is named)."
-        )
+        print(help.VLN)
         return
     if args[:1] != ["check"]:
         given = f", got {args[0]!r}.{nearest(args[0], ['check'])}" if args else ""
@@ -352,11 +335,7 @@ def _vln(args: list[str]) -> None:
 
 def _worlds(args: list[str]) -> None:
     if _asks_help(args):
-        print(
-            "usage: dynalang worlds [FAMILY] [--json]\n\n"
-            "List the worlds and their tasks; with a family, all of its tasks and settings. dynalang train PRESET\n"
-            "--env.task TASK trains in one of the preset's family, dynalang eval RUN --task TASK plays in it."
-        )
+        print(help.WORLDS)
         return
     families = [arg for arg in args if arg != "--json"]
     refuse_options(families, ["--json"])

@@ -86,6 +86,37 @@ GENERATE = """\
   dynalang generate runs/text --prompt "Pick up the" --tokens 100 --temperature 0
 """
 
+PRESETS = """\
+usage: dynalang presets [NAME [--size SIZE]] [--json]
+
+List the named experiments, or show one: its settings (in another size), and how large its agent is."""
+
+TOKENIZER = """\
+usage: dynalang tokenizer train CORPUS... [options]    learn the pieces of words from text files
+       dynalang tokenizer show TEXT [options]          what a tokenizer makes of a text
+
+A tokenizer turns text into ids, of which a world model reads one per step. It has some of its own:
+english (pieces of words), bytes, t5, and the words of homegrid, babyai, langroom and houses.
+
+  dynalang tokenizer train corpus.txt --out tok.model
+  dynalang tokenizer train stories/ more.txt.gz           files, also gzipped, and folders of them
+  dynalang tokenizer show "go to the blue sofa"           by english, which ships with dynalang
+  dynalang tokenizer show "go to the blue sofa" --tokenizer tok.model
+
+dynalang tokenizer train --help and dynalang tokenizer show --help list the options."""
+
+VLN = """\
+usage: dynalang vln check DATA [--scenes DIR] [--tokenizer NAME] [--json]
+
+Tell which episodes below DATA can be walked: their splits, scenes, ground truth, and the simulators;
+and how many of their words a tokenizer can't say (houses, unless another is named)."""
+
+WORLDS = """\
+usage: dynalang worlds [FAMILY] [--json]
+
+List the worlds and their tasks; with a family, all of its tasks and settings. dynalang train PRESET
+--env.task TASK trains in one of the preset's family, dynalang eval RUN --task TASK plays in it."""
+
 COMMON = {
     "train": (
         *("run_dir", "steps", "minutes", "seed", "envs", "processes", "prefill", "train_ratio", "batch_size"),

@@ -14,7 +14,8 @@ def refuse_without_update(config: Config) -> None:
     if config.replay.capacity // envs < held:
         raise UserError(
             f"replay.capacity {config.replay.capacity:,} can't hold the {batch:,} windows of a batch; with batch_size"
-            f" {batch:,}, batch_length {config.batch_length:,} and envs {envs:,} it must be at least {held * envs:,}"
+            f" {batch:,}, batch_length {config.batch_length:,} and envs {envs:,} it must be at least"
+            f" {held * envs:,}, or one of these lower"
         )
     if not config.train_ratio:
         raise UserError("train_ratio is 0, by which the agent would never learn; 32 is usual")
