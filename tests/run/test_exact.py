@@ -138,6 +138,23 @@ def test_a_run_without_its_replay_says_so_and_goes_on(tmp_path: Path, capsys: py
     assert "the replay of this run is not here" in capsys.readouterr().out
 
 
+def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """It knows neither where its worlds were nor how far its replay had come: they begin new episodes."""
+    config = tiny(tmp_path / "run", steps=48)
+    live(config)
+    folder = RunFolder(config.run_dir)
+    checkpoint = checkpoints.load(folder.checkpoints)
+    assert checkpoint is not None
+    old = {name: value for name, value in checkpoint.state.items() if name not in ("driver", "loop")}
+    del old["replay"]["heads"]
+    tensors = {name: value for name, value in checkpoint.tensors.items() if not name.startswith("acting/")}
+    checkpoints.save(folder.checkpoints, 48, tensors, old)
+    shutil.rmtree(folder.tokenizer)
+    live(replace(config, steps=10**6))
+    _, head = np.fromfile(folder.replay / "counters.raw", np.int64).reshape(2, -1)
+    assert head.tolist() == [STEPS // 3] * 3
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dynalang_py import cli, presets
 from dynalang_py.contract import StepSpec
 from dynalang_py.envs import VLNConfig
 from dynalang_py.envs.vln import habitat
 from dynalang_py.errors import UserError
+from dynalang_py.run import checkpoint as checkpoints
 from dynalang_py.run.build import build_agent
 from dynalang_py.run.logger import read_metrics
 from dynalang_py.run.train import train
@@ -39,6 +41,35 @@ def run(world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     train(config)
     return folder
+
+
+def test_a_run_that_an_expert_leads_goes_on_as_if_it_had_not_stopped(world: Any, tmp_path: Path) -> None:
+    debug = presets.get("debug")
+    config = replace(
+        debug,
+        behavior=replace(debug.behavior, imitation=1.0),
+        env=VLNConfig(data=world.data, image_size=16, max_steps=20),
+        run_dir=tmp_path / "whole",
+        steps=160,
+        prefill=40,
+        expert_prefill=0.7,
+        expert_share=0.5,
+        eval_every=0,
+        eval_episodes=1,
+        baseline_episodes=0,
+    )
+    train(config)
+    parts = replace(config, run_dir=tmp_path / "parts")
+    for steps in (60, 116):  # in the middle of episodes
+        train(replace(parts, steps=steps), resume=steps > 60)
+    train(parts, resume=True)
+    found = [checkpoints.load(tmp_path / name / "checkpoints") for name in ("whole", "parts")]
+    whole, resumed = (checkpoint.tensors if checkpoint else {} for checkpoint in found)
+    assert whole
+    assert whole.keys() == resumed.keys()
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    for file in (tmp_path / "whole" / "replay").glob("*.raw"):
+        assert file.read_bytes() == (tmp_path / "parts" / "replay" / file.name).read_bytes(), file.name
 
 
 def evaluate(capsys: pytest.CaptureFixture[str], run: Path, *args: str) -> dict[str, Any]:
