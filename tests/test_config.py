@@ -127,7 +127,8 @@ def test_updates_per_step_are_the_ratio_over_the_batch() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused() -> None:
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="finds no GPU"):
         configs.resolve_device("cuda")
     assert configs.resolve_device("auto") == torch.device("cpu")

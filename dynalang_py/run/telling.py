@@ -3,6 +3,8 @@
 import shutil
 from typing import TYPE_CHECKING
 
+import torch
+
 from dynalang_py import config as configs
 from dynalang_py.errors import command
 from dynalang_py.run import checkpoint as checkpoints
@@ -61,6 +63,12 @@ def admit(run: "Trainer", checkpoint: Checkpoint) -> None:
         run.face.say(
             f"dynalang: {lost} of {len(back)} worlds did not come back to where they were by their seeds and actions;"
             " they begin new episodes, and the run goes on otherwise than it would have"
+        )
+    before, now = (checkpoint.state.get("driver") or {}).get("threads"), torch.get_num_threads()
+    if before and before != now and run.agent.device.type == "cpu":
+        run.face.say(
+            f"dynalang: this run computed with {before} threads and goes on with {now}, which rounds otherwise;"
+            f" OMP_NUM_THREADS={before} goes on as it would have"
         )
     if slimmed(checkpoint):
         run.face.say(SLIMMED)

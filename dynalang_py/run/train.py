@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from dynalang_py import config as configs
@@ -185,6 +186,7 @@ class Trainer(Loop):
             "guided": [policy.state() if isinstance(policy, GuidedPolicy) else None for policy in policies],
             "ended": self.ended,
             "recent": list(self.recent),
+            "threads": torch.get_num_threads(),
         }
 
     def _text(self, vocabulary: tuple[str, ...]) -> Beside:

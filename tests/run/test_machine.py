@@ -133,3 +133,10 @@ def test_a_run_says_with_how_many_threads(
     assert main(["train", "debug", "--run-dir", str(tmp_path / "run"), *short]) == 0
     assert "1 of 2 cores (the other is busy)" in capsys.readouterr().out
     assert torch.get_num_threads() == 1
+    for count, told in ((1, 0), (2, 1)):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(count))
+        torch.set_num_threads(count)
+        assert main(["train", "--resume", str(tmp_path / "run"), "--steps", str(104 + 4 * count)]) == 0
+        out = capsys.readouterr().out
+        assert f"{count}, as OMP_NUM_THREADS says" in out
+        assert out.count("goes on with 2, which rounds otherwise; OMP_NUM_THREADS=1 goes on as it would have") == told
