@@ -75,12 +75,13 @@ def find_floors(vertices: NDArray[np.float32], faces: NDArray[np.int32], body: B
     """
     corners = vertices[faces].astype(np.float64)  # (F, 3, 3)
     low, high = corners.min((0, 1)), corners.max((0, 1))
-    shape = np.ceil((high - low)[[0, 2]] / CELL).astype(np.int64) + 4  # a free column on every side
+    columns = np.ceil((high - low)[[0, 2]] / CELL) + 4  # a free column on every side
     origin = low[[0, 2]] - (1 + OFFSET) * CELL
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
-    if not area < MAX_SURFACE or shape.prod() > MAX_COLUMNS:
+    if not area < MAX_SURFACE or columns.prod() > MAX_COLUMNS:  # as floats: whole numbers would overflow
         size = " × ".join(f"{side:.0f}" for side in high - low)
         raise UserError(f"a scene of {size} m with {area:.0f} m² of surface is no building; the unit must be the metre")
+    shape = columns.astype(np.int64)
     grain = max(0.001, float(high[1] - low[1]) / 65_000)
     keys, mean = _sample(corners, origin, shape, float(low[1]), grain)
     column, height, ceiling = _spans(keys, body, float(low[1]), grain)

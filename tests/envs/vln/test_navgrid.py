@@ -320,3 +320,12 @@ def test_triangles_without_an_area_do_no_harm() -> None:
     empty = [trimesh.Trimesh(np.array(corners, float), [[0, 1, 2]], process=False) for corners in (point, line)]
     nav = grid(*fence(-2, -2, 2, 2), *empty)
     assert nav.area == pytest.approx(3.8 * 3.8, rel=0.02)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("far", [1e9, 3e18, 1e38])
+def test_what_is_no_building_is_refused_however_far_it_reaches(far: float) -> None:
+    """One sentence and no warning: 3e18 m make more columns than a whole number of 64 bits counts."""
+    vertices = np.array([[0, 0, 0], [far, 0, far], [0, 0, 1e-30]], np.float32)
+    with pytest.raises(UserError, match="is no building"):
+        find_floors(vertices, np.array([[0, 1, 2]], np.int32), Body())
