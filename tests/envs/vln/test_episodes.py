@@ -395,6 +395,18 @@ def test_scenes_are_found(tmp_path: Path, scene_id: str, file: str, scenes: str 
     assert scene_path(scene_id, tmp_path / "data", tmp_path / scenes if scenes else None) == place
 
 
+def test_scenes_may_lie_behind_links_of_the_user(tmp_path: Path) -> None:
+    """Another disk, say. Only what an episode file says must stay below the folder."""
+    for name in ("disk/mp3d/S", "disk/T", "data"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("disk/mp3d/S/S.glb", "disk/T/T.glb"):
+        (tmp_path / name).touch()
+    (tmp_path / "data" / "scenes").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "mp3d" / "T").symlink_to(tmp_path / "disk" / "T")
+    for scene_id in ("mp3d/S/S.glb", "mp3d/T/T.glb"):
+        assert scene_path(scene_id, tmp_path / "data", None) == tmp_path / "data" / "scenes" / scene_id
+
+
 def test_a_missing_scene_is_told_with_the_places(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"the scene mp3d/S/S\.glb is missing: .*data/scenes/mp3d/S/S\.glb; --env\.scenes"
