@@ -20,6 +20,8 @@ from dynalang_py.errors import UserError, shown
 
 MOST_BYTES = 1 << 30
 """What a file that is read whole may hold, packed or unpacked."""
+SMALL, MOST_TIMES = 1 << 26, 200
+"""What every gzip file may unpack to, and how many times its size where that is more; JSON and text come to 20."""
 MOST_PIXELS = 1 << 26
 """What a picture may hold: 8,192 × 8,192."""
 PICTURES = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM", "DDS", "TGA")
@@ -84,8 +86,10 @@ def read_bytes(path: Path, what: str = "the file", most: int = MOST_BYTES) -> by
 
 def read_unpacked(path: Path, what: str = "the file", most: int = MOST_BYTES) -> bytes:
     """All that a gzip file holds. Raises UserError where it is damaged, or unpacks to more than `most` bytes."""
+    packed = read_bytes(path, what, most)
+    most = min(most, max(SMALL, MOST_TIMES * len(packed)))
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(read_bytes(path, what, most))) as file:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
             content = file.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{what} {path} is a damaged gzip file: {error}") from error

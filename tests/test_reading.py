@@ -78,6 +78,12 @@ def test_files_beyond_the_bound_are_refused_and_the_bound_is_named(tmp_path: Pat
         reading.read_unpacked(tmp_path / "a.gz", most=1000)
 
 
+def test_a_small_file_of_a_large_nothing_is_not_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(reading.SMALL + 1), 1))
+    with pytest.raises(UserError, match="unpacks to more than 67,108,864 bytes"):
+        reading.read_unpacked(tmp_path / "a.gz")
+
+
 @pytest.mark.parametrize("damage", [lambda packed: packed[:-9], lambda packed: b"no" + packed])
 def test_damaged_gzip_is_refused(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(damage(gzip.compress(os.urandom(1000))))
