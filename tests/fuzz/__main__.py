@@ -68,7 +68,7 @@ def main(options: Fuzz) -> int:
     print(
         f"{sum(counts.values()):,} inputs, {failed} failed; at most {highest:.1f} GB and {slowest:.0f} s of a processor"
     )
-    if keep:
+    if failed:
         print(f"what failed lies in {keep}; again: python -m tests.fuzz --seed {seed} --inputs 1 --first NUMBER")
     return 1 if failed else 0
 
