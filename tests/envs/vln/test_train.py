@@ -144,7 +144,7 @@ def test_the_table_for_people_names_split_and_simulator(capsys: pytest.CaptureFi
         (("--spilt", "train"), "there is no option --spilt. Did you mean '--env.split'?"),
         (("--data", "nowhere"), "there is no folder nowhere with episodes"),
         (("--policy", "chance"), "allowed is 'agent', 'random', 'expert'"),
-        (("--episodes", "0"), "episodes must be at least 1, got 0"),
+        (("--episodes", "0"), "episodes must be at least 1 and at most 1,000,000, got 0"),
     ],
 )
 def test_bad_input_gets_one_sentence(
@@ -190,7 +190,7 @@ def test_a_world_without_an_expert_says_so(tmp_path: Path) -> None:
     debug = presets.get("debug")
     with pytest.raises(ValueError, match=r"behavior.imitation is 1.0, but the expert walks no episode"):
         replace(debug, behavior=replace(debug.behavior, imitation=1.0))
-    with pytest.raises(ValueError, match=r"expert_share must be from 0 to 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"expert_share must be at least 0 and at most 1, got 1\.5"):
         replace(presets.get("debug"), expert_share=1.5)
 
 
