@@ -133,9 +133,9 @@ FREE = (
 Files may have moved; that they hold the same is checked by hashes."""
 
 
-PROGRAMS = ("habitat_python",)
-"""Settings of worlds that name programs. Who types may start one, a file may not, since it may be a stranger's; so they
-are neither saved nor loaded."""
+TYPED = ("habitat_python", "cache")
+"""Settings of worlds that name a program to start, or a folder to write to. Who types may do so, a file may not, since
+it may be a stranger's; so they are neither saved nor loaded."""
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -176,11 +176,11 @@ def from_dict(plain: Mapping[str, Any], kind: Any = Config, name: str = "") -> A
 
 def save(config: Any, path: Path) -> None:
     """Write the config as JSON, in one step, without the programs that it names."""
-    files.write(path, json.dumps(_without_programs(to_dict(config)), indent=2) + "\n")
+    files.write(path, json.dumps(_without_typed(to_dict(config)), indent=2) + "\n")
 
 
 def load(path: Path, kind: type[Kind]) -> Kind:
-    """Read a config of this kind that `save` wrote; what names a program in it is passed over.
+    """Read a config of this kind that `save` wrote; what only who types may name in it is passed over.
 
     Raises UserError where it can't be read.
     """
@@ -196,9 +196,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse(plain: Mapping[str, Any], kind: type[Kind], path: Path) -> Kind:
-    """The config of this kind in what `read` found in a file; what names a program in it is passed over."""
+    """The config of this kind in what `read` found in a file; what only who types may name in it is passed over."""
     try:
-        config: Kind = from_dict(_without_programs(plain), kind)
+        config: Kind = from_dict(_without_typed(plain), kind)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return config
@@ -259,9 +259,9 @@ def resolve_precision(name: Precision, device: torch.device) -> Literal["float32
     return "bfloat16" if native else "float32"
 
 
-def _without_programs(plain: Mapping[str, Any]) -> dict[str, Any]:
+def _without_typed(plain: Mapping[str, Any]) -> dict[str, Any]:
     env = plain.get("env")
-    kept = {key: value for key, value in env.items() if key not in PROGRAMS} if isinstance(env, Mapping) else env
+    kept = {key: value for key, value in env.items() if key not in TYPED} if isinstance(env, Mapping) else env
     return {**plain, "env": kept} if "env" in plain else dict(plain)
 
 

@@ -155,3 +155,16 @@ def test_bfloat16_is_chosen_where_a_cpu_multiplies_it_faster(
     monkeypatch.setattr(Path, "exists", lambda _: True)
     monkeypatch.setattr(Path, "read_text", lambda _: f"vendor_id : {vendor}\nflags : fpu {flags} sse")
     assert configs.resolve_precision("auto", torch.device("cpu")) == precision
+
+
+@pytest.mark.parametrize("preset", ["vln", "dynalang-messenger-s1"])
+def test_a_file_names_no_folder_to_write_to(tmp_path: Path, preset: str) -> None:
+    """Whoever evaluates somebody else's run writes where they say, or into their own cache."""
+    config = presets.get(preset)
+    path = tmp_path / "config.json"
+    configs.save(config, path)
+    plain = json.loads(path.read_text())
+    assert "cache" not in plain["env"]
+    plain["env"]["cache"] = str(tmp_path / "elsewhere")
+    path.write_text(json.dumps(plain))
+    assert configs.load(path, Config).env == config.env
