@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from dynalang_py import cli, presets
+from dynalang_py import cli, presets, verbs
 from dynalang_py.config import Config
 from dynalang_py.envs import EnvConfig, list_tasks
 from dynalang_py.options import descriptions
@@ -28,7 +28,7 @@ def _run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]
 def test_help_shows_every_verb_with_an_example(capsys: pytest.CaptureFixture[str], args: tuple[str, ...]) -> None:
     code, out, _ = _run(capsys, *args)
     assert code == 0
-    for verb in cli.VERBS:
+    for verb in verbs.VERBS:
         assert f"\n  dynalang {verb}" in out
 
 
@@ -50,7 +50,7 @@ def test_a_preset_is_shown_with_its_settings_and_sizes(capsys: pytest.CaptureFix
     assert "model.rssm.deter" in _run(capsys, "presets", "debug")[1]
 
 
-@pytest.mark.parametrize("command", ["train debug --help", *(f"{verb} --help" for verb in cli.VERBS)])
+@pytest.mark.parametrize("command", ["train debug --help", *(f"{verb} --help" for verb in verbs.VERBS)])
 def test_each_verb_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as end:  # as tyro ends; the others return
         sys.exit(cli.main(command.split()))
@@ -199,10 +199,10 @@ def test_ctrl_c_ends_with_130_and_no_traceback_whenever_it_comes(when: str, tmp_
     (tmp_path / "slow.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
     script = f"""
 import os, signal, sys, time
-from dynalang_py import cli
+from dynalang_py import cli, verbs
 def work(args):
     {when}
-cli.VERBS["bench"] = work
+verbs.VERBS["bench"] = work
 sys.argv = ["dynalang", "bench"]
 sys.exit(cli.main())
 """
@@ -218,7 +218,7 @@ def test_a_lack_of_memory_is_told_in_one_sentence(
     def work(args: list[str]) -> None:
         raise error
 
-    monkeypatch.setitem(cli.VERBS, "bench", work)
+    monkeypatch.setitem(verbs.VERBS, "bench", work)
     code, _, err = _run(capsys, "bench")
     assert code == 2
     assert err.startswith("dynalang: there is not enough memory")
