@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -110,7 +109,7 @@ def evaluate_run(folder: RunFolder, options: EvalConfig) -> dict[str, Any]:
     policy: Policy = GuidedPolicy(chance, 1, options.seed) if options.policy == "expert" else chance
     step = 0
     if options.policy == "agent":
-        checkpoint = checkpoints.load(folder.checkpoints, partial(check_training, envs=saved.envs))
+        checkpoint = checkpoints.load(folder.checkpoints, check_training)
         if checkpoint is None:
             raise UserError(f"{folder.path} has no checkpoint yet")
         for notice in checkpoint.damaged.values():

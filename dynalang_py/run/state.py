@@ -19,8 +19,10 @@ FAR = 1 << 60
 """No step, update or token is ever counted beyond this."""
 
 
-def check_training(state: Mapping[str, Any], envs: int) -> None:
-    """Raise ValueError unless a run of training with so many environments can go on from this state."""
+def check_training(state: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a run of training, with the settings that stand in this state, can go on from it."""
+    settings = state.get("config")
+    envs: Any = settings.get("envs") if isinstance(settings, dict) else None
 
     def each(kind: Kind) -> Kind:
         return _many(kind, envs)
@@ -51,8 +53,8 @@ def check_training(state: Mapping[str, Any], envs: int) -> None:
     }
     _check(
         state,
+        config=_record(envs=_count),  # first: the rest depends on it
         counters=_fields_of(Counters),
-        config=_record(),
         replay=_record(**replay),
         random=_generator,
         text=_maybe(_place),

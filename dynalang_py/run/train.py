@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def train(config: Config, *, resume: bool = False) -> None:
         stop = stack.enter_context(StopRequest())
         if resume:
             face.say(f"Loading {config.run_dir} ...")
-        checkpoint = checkpoints.load(folder.checkpoints, partial(check_training, envs=config.envs)) if resume else None
+        checkpoint = checkpoints.load(folder.checkpoints, check_training) if resume else None
         if checkpoint:
             check_same(checkpoint, config)
             for notice in checkpoint.damaged.values():

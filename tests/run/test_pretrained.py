@@ -125,7 +125,7 @@ def test_tokens_are_remapped_by_their_pieces(read: Path, tmp_path: Path) -> None
     begin_with(agent, config, PIECES, RunFolder(tmp_path), Face())
     from sentencepiece import SentencePieceProcessor
 
-    theirs = SentencePieceProcessor(model_file=str(read / "tokenizer.model"))
+    theirs = SentencePieceProcessor(model_file=str(read / "tokenizer" / "tokenizer.model"))
     table, learned = (
         agent.model.state_dict()["encoder.flat.table"],
         newest(read).tensors["world_model/encoder.flat.table"],

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from dynalang_py.text.windows import Windows
 
 GENERATOR: dict[str, Any] = dict(np.random.default_rng(0).bit_generator.state)
 TRAINING: dict[str, Any] = {
-    "config": {},
+    "config": {"envs": 2},
     "counters": {"steps": 3, "seconds": 1.5},
     "replay": {"heads": [9, 1], "random": GENERATOR, "queue": [[1, 4]], "fresh": [8, 0]},
     "text": {"epoch": 0, "taken": 3, "place": [[-1, 0], [2, 5]]},
@@ -52,7 +51,7 @@ READING: dict[str, Any] = {
     "loop": TRAINING["loop"],
 }
 CHECKS: list[tuple[dict[str, Any], Callable[[Any], None]]] = [
-    (TRAINING, partial(check_training, envs=2)),
+    (TRAINING, check_training),
     (READING, check_reading),
 ]
 
@@ -88,18 +87,18 @@ def test_every_part_of_a_state_has_its_type(state: dict[str, Any], check: Callab
 )
 def test_numbers_of_a_state_are_of_their_kind(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="its state has no"):
-        check_training(TRAINING | change, 2)
+        check_training(TRAINING | change)
 
 
 def test_a_state_of_more_environments_is_not_of_fewer() -> None:
     for envs in (1, 3):
         with pytest.raises(ValueError, match="has no 'replay'"):
-            check_training(TRAINING, envs)
+            check_training(TRAINING | {"config": {"envs": envs}})
 
 
 def test_a_state_of_an_earlier_version_may_lack_what_came_later() -> None:
     state = {name: part for name, part in TRAINING.items() if name not in ("driver", "loop")}
-    check_training(state | {"replay": {name: state["replay"][name] for name in ("random", "queue", "fresh")}}, 2)
+    check_training(state | {"replay": {name: state["replay"][name] for name in ("random", "queue", "fresh")}})
 
 
 def test_a_run_goes_back_to_the_checkpoint_before_a_state_of_a_wrong_type(
